@@ -1,0 +1,19 @@
+// Builds dist/: AssemblyScript kernels to one WebAssembly module, then TypeScript. Skips what is up to date.
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { newest, root, run } from "./setup.mjs";
+
+const kernels = "dist/src/kernels/kernels.wasm";
+if (newest("src/kernels/assembly", "package-lock.json", "scripts/build.mjs") > newest(kernels))
+  run("node_modules/.bin/asc", [
+    "src/kernels/assembly/index.ts",
+    ...["--outFile", kernels, "--importMemory", "--sharedMemory", "--initialMemory", "1"],
+    ...["--maximumMemory", "65536", "--enable", "simd,threads,bulk-memory", "--runtime", "stub"],
+    ...["--use", "abort=", "--noAssert", "-O3", "--converge"],
+  ]);
+
+const stamp = "dist/.built";
+if (newest("src", "test", "bench", "examples", "tsconfig.json", "package-lock.json") > newest(stamp)) {
+  run("node_modules/.bin/tsc", []);
+  writeFileSync(join(root, stamp), "");
+}

@@ -1,0 +1,36 @@
+import { readFileSync } from "node:fs";
+import { WASM, type WasmMemory, type WasmModule } from "./webassembly.js";
+
+/** What the AssemblyScript kernels export. Addresses are arena offsets; results above 2^31 come back negative (`>>> 0`). */
+export interface Kernels {
+  attach(control: number, worker: number): void;
+  takeFrame(): number;
+  takeFrames(out: number, count: number): number;
+  releaseFrame(address: number): number;
+  addReference(address: number): number;
+  holds(address: number): number;
+  exclusive(address: number): number;
+  claimRun(words: number, from: number, to: number, hint: number, count: number, word: number): number;
+  takeEmptyMagazine(): number;
+  releaseFrom(address: number, owner: number): void;
+  sweepOwner(owner: number): number;
+  sweepFrames(owner: number): number;
+  census(out: number): void;
+  ringSpace(side: number, wanted: number): number;
+  ringCount(side: number, wanted: number): number;
+  ringCommit(side: number): void;
+  ringRelease(side: number): void;
+  ringFault(side: number): number;
+  ringSend(side: number, burst: number, first: number, fragments: number): number;
+  ringReceive(side: number, burst: number, most: number): number;
+  burstRelease(burst: number, tally: number): number;
+  burstBytes(burst: number, verdict: number): number;
+}
+
+let compiled: WasmModule | undefined;
+
+/** The kernels over one memory: one instance a worker. The module is compiled once a thread. */
+export function instantiateKernels(memory: WasmMemory): Kernels {
+  compiled ??= new WASM.Module(readFileSync(new URL("./kernels.wasm", import.meta.url)));
+  return new WASM.Instance(compiled, { env: { memory } }).exports as unknown as Kernels;
+}

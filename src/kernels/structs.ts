@@ -1,0 +1,184 @@
+// Byte offsets of every structure that lives in the arena. Read by TypeScript and by the AssemblyScript
+// kernels alike, so a structure is written down once. No type annotations: the file must mean the same to both.
+
+// Descriptor: struct xdp_desc (linux/if_xdp.h), 16 bytes. `addr` is a u64 whose upper half is zero.
+export const DESC_ADDR = 0;
+export const DESC_LEN = 8;
+export const DESC_OPTIONS = 12;
+export const DESC_SIZE = 16;
+export const DESC_SHIFT = 4;
+/** Bit 0 of a descriptor's options: the packet goes on in the next descriptor (XDP_PKT_CONTD). */
+export const CONTINUED = 1;
+
+// Metadata of one packet, 32 bytes, beside its descriptors and never in its frame, so that packets which
+// share a frame can differ in it.
+export const META_SECONDS = 0; // f64, whole seconds since the epoch
+export const META_NANOSECONDS = 8; // u32
+export const META_HASH = 12; // u32, RSS hash (valid with META_HASHED)
+export const META_WIRE_LENGTH = 16; // u32, bytes before a snap length cut them
+export const META_PEER = 20; // u32, sender (udp: number in the peer table), or interface (pcap)
+export const META_FLAGS = 24; // u16
+export const META_VLAN = 26; // u16, tag control information (valid with META_TAGGED)
+export const META_SEGMENT = 28; // u16, payload bytes a segment when the packet is a super-frame, else 0
+export const META_QUEUE = 30; // u8
+export const META_VERDICT = 31; // u8
+export const META_SIZE = 32;
+export const META_SHIFT = 5;
+
+// META_FLAGS. Bits 0 and 1: what is known of the transport checksum.
+export const CHECKSUM_MASK = 3;
+export const CHECKSUM_UNKNOWN = 0;
+export const CHECKSUM_GOOD = 1;
+export const CHECKSUM_BAD = 2;
+/** The sender left only the pseudo-header's sum in the field; the engine or the card has to finish it. */
+export const CHECKSUM_PARTIAL = 3;
+export const META_TAGGED = 4;
+export const META_STAMPED = 8;
+export const META_HASHED = 16;
+export const META_OUTGOING = 32;
+export const META_UDP_SEGMENTS = 64;
+export const META_TCP_SEGMENTS = 128;
+
+// META_VERDICT. Everything but PASS and MOVED is an index of a drop reason (1 to 127) or 128 + a sink.
+export const VERDICT_PASS = 0;
+/** Taken by a ring, a port or a holder: no longer the burst's. */
+export const VERDICT_MOVED = 255;
+export const VERDICT_ROUTE = 128;
+
+// Burst: up to `capacity` descriptors and as many packets, in the arena, 64 bytes of header.
+export const BURST_CAPACITY = 0; // u32, descriptors; the arrays below hold as many entries each
+export const BURST_COUNT = 4; // u32, descriptors in use
+export const BURST_PACKETS = 8; // u32, packets in use
+export const BURST_DESCS = 12; // u32, offset of the descriptors
+export const BURST_METAS = 16; // u32, offset of the metadata, one a packet
+export const BURST_STARTS = 20; // u32, offset of u32 indices: the first descriptor of each packet
+export const BURST_GENERATION = 24; // u32, one more each time the burst is emptied
+export const BURST_BYTES = 64; // size of the header
+
+// One side of a ring (its producer or its consumer): where the shared words are, and a private copy of the
+// index of the other side. The shared words may lie in memory mapped from the kernel.
+export const RING_PRODUCER = 0; // u32, offset of the shared producer index
+export const RING_CONSUMER = 4; // u32, offset of the shared consumer index
+export const RING_FLAGS = 8; // u32, offset of the shared flags word
+export const RING_ENTRIES = 12; // u32, offset of the entries
+export const RING_MASK = 16; // u32, entries - 1
+export const RING_METAS = 20; // u32, offset of one metadata record an entry; 0: the ring carries none
+export const RING_LOCAL = 24; // u32, this side's own index, not yet published
+export const RING_PEER = 28; // u32, the other side's index as last read
+export const RING_ENTRY_SHIFT = 32; // u32, 3 for addresses, 4 for descriptors
+export const RING_OWNER = 36; // u32, the owner that frames in this ring carry
+export const RING_SIDE_SIZE = 64;
+/** Bit 0 of a ring's flags word: the other side sleeps and wants to be woken (XDP_RING_NEED_WAKEUP). */
+export const NEED_WAKEUP = 1;
+
+// Frame table: one u32 a frame. High half: the owner. Low half: the number of references.
+export const OWNER_SHIFT = 16;
+export const REFERENCE_MASK = 0xffff;
+/** Owner 0 with no reference: free. Owners 1 to 63 are workers, from 64 up the rings of ports and links. */
+export const OWNER_FREE = 0;
+export const OWNER_FIRST_RING = 64;
+export const OWNER_LIMIT = 1024;
+export const WORKER_LIMIT = 64;
+
+// A datagram within a burst: what the layout programs read. 32 bytes.
+export const DATAGRAM_HEAD = 0; // u32, address of its first bytes (in place, or copied where fragments cut them)
+export const DATAGRAM_HEAD_LENGTH = 4; // u32, bytes readable there
+export const DATAGRAM_LENGTH = 8; // u32, bytes of the whole payload
+export const DATAGRAM_TAIL = 12; // u32, address just past its last byte; min(8, length) bytes before it are readable
+export const DATAGRAM_PEER = 16; // u32, who sent it
+export const DATAGRAM_PACKET = 20; // u32, its packet's index in the burst
+export const DATAGRAM_DESC = 24; // u32, index in the burst of the descriptor in which the payload begins
+export const DATAGRAM_OFFSET = 28; // u32, bytes from that descriptor's address to the payload
+export const DATAGRAM_SIZE = 32;
+/** How many bytes from the start of a datagram a layout can look at when the datagram is cut into fragments. */
+export const DATAGRAM_HEAD_LIMIT = 2048;
+
+// A cut: what a layout program says of one slice of a datagram. 96 bytes.
+export const CUT_DATAGRAM = 0; // u32, index of the datagram
+export const CUT_FLAGS = 4; // u32
+export const CUT_STREAM_LOW = 8; // u64, the stream's fields, packed, least significant
+export const CUT_STREAM_HIGH = 16; // u64
+export const CUT_CHUNK = 24; // u64, the chunk's id
+export const CUT_POSITION = 32; // u64, the sequence number, or the place in bytes or in datagrams
+export const CUT_SIZE = 40; // u64, bytes of the whole chunk (valid with CUT_SIZED)
+export const CUT_DATA = 48; // u32, bytes from the start of the payload to the data
+export const CUT_LENGTH = 52; // u32, bytes of data
+export const CUT_CHANGED = 56; // u64, the field whose change ends the chunk before (valid with CUT_HAS_CHANGED)
+export const CUT_KIND = 64; // u32, number of the case or control kind that matched, for the fields shown to users
+export const CUT_BYTES = 96;
+
+// CUT_FLAGS: the low byte is what the datagram is.
+export const CUT_WHAT = 0xff;
+export const CUT_IS_DATA = 0;
+export const CUT_IS_CONTROL = 1;
+export const CUT_IS_LOST = 2;
+export const CUT_IS_OTHER = 3;
+export const CUT_IS_MALFORMED = 4;
+/** This datagram is the last of its chunk. */
+export const CUT_END = 0x100;
+/** The next cut belongs to the same datagram. */
+export const CUT_MORE = 0x200;
+export const CUT_SIZED = 0x400;
+export const CUT_HAS_CHANGED = 0x800;
+export const CUT_HAS_CHUNK = 0x1000;
+/** CUT_POSITION counts full datagrams, not bytes: the unit is the largest data seen in the stream. */
+export const CUT_BY_DATAGRAM = 0x2000;
+/** The datagram carries fields that the chunk shows to its user: the head must be looked at. */
+export const CUT_FIELDS = 0x4000;
+
+// Control block: the head of an arena, from which a worker finds everything else.
+export const CONTROL_MAGIC = 0; // u32, CONTROL_MAGIC_VALUE
+export const CONTROL_FRAME_SHIFT = 4; // u32, 11 or 12
+export const CONTROL_FRAMES = 8; // u32, all frames; frame 0 is never handed out
+export const CONTROL_POOL_FRAMES = 12; // u32, frames below this go through the pool, those above are claimed in runs
+export const CONTROL_TABLE = 16; // u32, offset of the frame table
+export const CONTROL_PAGES = 20; // u32, offset of the region page table: one u32 a page, its owner or 0
+export const CONTROL_PAGE_COUNT = 24; // u32
+export const CONTROL_REGIONS = 28; // u32, offset of the first region page
+export const CONTROL_MAGAZINES = 32; // u32, offset of the magazines; number 0 is never used
+export const CONTROL_OWNERS = 36; // u32, offset of the owner table
+export const CONTROL_LOOPS = 40; // u32, offset of the directory of loop: ports
+export const CONTROL_POISON = 44; // u32, 1: freed frames are filled with POISON_BYTE
+export const CONTROL_DEPOT_FULL = 48; // u64, stack of full magazines: number in the low half, tag in the high
+export const CONTROL_DEPOT_EMPTY = 56; // u64, stack of empty magazines
+export const CONTROL_RUN_HINT = 64; // u32, where the search for a free run of frames starts
+export const CONTROL_PAGE_HINT = 68; // u32, the same for region pages
+export const CONTROL_SIZE = 128;
+export const CONTROL_MAGIC_VALUE = 0x4c4c494d; // "MILL"
+export const POISON_BYTE = 0xa5;
+/** Regions (rings, tables, bursts) are handed out in pages of 16 KiB, so that foreign pages can be mapped over them. */
+export const REGION_PAGE_SHIFT = 14;
+
+// Owner table: 16 bytes an owner (workers below OWNER_FIRST_RING, then rings).
+export const OWNER_PARENT = 0; // u32, 0: free; the worker to which a ring belongs; a worker's own number
+export const OWNER_REFERENCES = 4; // u32, offset of this holder's own counts of shared frames, one u16 a frame; or 0
+export const OWNER_LOADED = 8; // u32, workers: number of the magazine in use
+export const OWNER_PREVIOUS = 12; // u32, workers: number of the other magazine; rings: offset of the ring side, or 0
+export const OWNER_SIZE = 16;
+/** The owner of a frame with several references: each holder keeps its own count. */
+export const OWNER_SHARED = 1023;
+
+// Magazine: a handful of free frames that moves between a worker and the depot as a whole.
+export const MAGAZINE_NEXT = 0; // u32, number of the next magazine in the depot's stack
+export const MAGAZINE_COUNT = 4; // u32
+export const MAGAZINE_ENTRIES = 8; // u32 frame addresses
+export const MAGAZINE_CAPACITY = 62;
+export const MAGAZINE_SIZE = 256;
+
+// Faults of the edge check, in bits 0 to 7 of a negative result; the descriptor's index in the bits above.
+export const FAULT_OPTIONS = 1;
+export const FAULT_ADDRESS = 2;
+export const FAULT_LENGTH = 3;
+export const FAULT_OWNER = 4;
+export const FAULT_DANGLING = 5;
+export const FAULT_RING = 6;
+
+// Directory of loop: ports: one record a name.
+export const LOOP_NAME = 0; // 40 bytes, UTF-8, zero-filled
+export const LOOP_STATE = 40; // u32, 0 free, 1 being made, 2 ready
+export const LOOP_ENDS = 44; // u32, how many ends are open
+export const LOOP_DATA = 48; // u32, offset of the loop's own structure
+export const LOOP_CLAIMS = 52; // u32, bit 0 and 1: which end is taken
+export const LOOP_RECORD_SIZE = 64;
+export const LOOP_LIMIT = 256;
+export const LOOP_DIRECTORY_BYTES = 16384;

@@ -1,0 +1,96 @@
+import { MillraceError } from "../errors.js";
+import {
+  CONTROL_OWNERS,
+  CONTROL_PAGE_COUNT,
+  CONTROL_PAGES,
+  OWNER_FIRST_RING,
+  OWNER_LIMIT,
+  OWNER_LOADED,
+  OWNER_PARENT,
+  OWNER_PREVIOUS,
+  OWNER_REFERENCES,
+  OWNER_SHARED,
+  OWNER_SIZE,
+  WORKER_LIMIT,
+} from "../kernels/structs.js";
+import type { ArenaMemory } from "./arena.js";
+import { allocateRegion, freeRegion } from "./region.js";
+
+function entryOf(arena: ArenaMemory, owner: number): number {
+  return arena.u32[(arena.control + CONTROL_OWNERS) >>> 2] + owner * OWNER_SIZE;
+}
+
+function claimEntry(arena: ArenaMemory, from: number, to: number, parent: (owner: number) => number): number {
+  for (let owner = from; owner < to; owner++) {
+    const at = (entryOf(arena, owner) + OWNER_PARENT) >>> 2;
+    if (Atomics.compareExchange(arena.u32, at, 0, parent(owner)) === 0) return owner;
+  }
+  throw new MillraceError("ERR_MEMORY", `all ${to - from} owner numbers of the arena are taken`, {
+    hint: "close ports and workers that are no longer needed",
+  });
+}
+
+/** Claims an owner number for this thread, with counts for shared frames and two empty magazines. */
+export function startWorker(unowned: ArenaMemory): number {
+  const owner = claimEntry(unowned, 1, WORKER_LIMIT, (number) => number);
+  const arena = { ...unowned, worker: owner };
+  const entry = entryOf(arena, owner);
+  const counts = allocateRegion(arena, 2 * arena.frames);
+  arena.u32[(entry + OWNER_REFERENCES) >>> 2] = counts;
+  arena.kernels.attach(arena.control, owner);
+  arena.u32[(entry + OWNER_LOADED) >>> 2] = arena.kernels.takeEmptyMagazine();
+  arena.u32[(entry + OWNER_PREVIOUS) >>> 2] = arena.kernels.takeEmptyMagazine();
+  return owner;
+}
+
+/**
+ * Claims an owner number for a ring that belongs to this thread's worker. With `counts` the ring can hold
+ * shared frames out of the program's sight (a kernel's or a card's transmit ring); without, its entries in the
+ * arena are the record (a link).
+ */
+export function claimOwner(arena: ArenaMemory, options: { readonly counts: boolean }): number {
+  const owner = claimEntry(arena, OWNER_FIRST_RING, Math.min(OWNER_SHARED, OWNER_LIMIT), () => arena.worker);
+  if (options.counts)
+    arena.u32[(entryOf(arena, owner) + OWNER_REFERENCES) >>> 2] = allocateRegion(arena, 2 * arena.frames);
+  return owner;
+}
+
+/** Frees whatever frames the ring's owner number still holds, then the number. Returns how many frames came back. */
+export function releaseOwner(arena: ArenaMemory, owner: number): number {
+  const freed = arena.kernels.sweepFrames(owner);
+  const entry = entryOf(arena, owner);
+  const counts = arena.u32[(entry + OWNER_REFERENCES) >>> 2];
+  if (counts !== 0) freeRegion(arena, counts, 2 * arena.frames);
+  arena.u32.fill(0, entry >>> 2, (entry + OWNER_SIZE) >>> 2);
+  return freed;
+}
+
+/**
+ * Takes back everything a worker held: its rings' frames, its own, its magazines, its regions. To be called
+ * by another thread, when nothing of the worker runs any more and the kernel has let go of its ports.
+ * Returns how many frames came back.
+ */
+export function sweepWorker(arena: ArenaMemory, gone: number): number {
+  let freed = 0;
+  for (let owner = OWNER_FIRST_RING; owner < OWNER_SHARED; owner++) {
+    if (arena.u32[(entryOf(arena, owner) + OWNER_PARENT) >>> 2] !== gone) continue;
+    freed += arena.kernels.sweepFrames(owner);
+    arena.u32.fill(0, entryOf(arena, owner) >>> 2, (entryOf(arena, owner) + OWNER_SIZE) >>> 2);
+  }
+  freed += arena.kernels.sweepOwner(gone);
+  const entry = entryOf(arena, gone);
+  arena.u32.fill(0, entry >>> 2, (entry + OWNER_SIZE) >>> 2);
+  const pages = arena.u32[(arena.control + CONTROL_PAGES) >>> 2] >>> 2;
+  const count = arena.u32[(arena.control + CONTROL_PAGE_COUNT) >>> 2];
+  for (let page = pages; page < pages + count; page++)
+    if (arena.u32[page] === gone) Atomics.store(arena.u32, page, 0);
+  return freed;
+}
+
+/** Lets a thread leave an arena in good order: its own sweep, done by another thread. */
+export function adoptRegion(arena: ArenaMemory, from: number): void {
+  const pages = arena.u32[(arena.control + CONTROL_PAGES) >>> 2] >>> 2;
+  const count = arena.u32[(arena.control + CONTROL_PAGE_COUNT) >>> 2];
+  for (let page = pages; page < pages + count; page++)
+    if (arena.u32[page] === from) Atomics.store(arena.u32, page, arena.worker);
+}

@@ -1,0 +1,103 @@
+import type { ArenaMemory } from "../memory/arena.js";
+import type { Locator } from "./locator.js";
+
+/** Link types by the names that pcap-filter and tcpdump use; a number is a LINKTYPE_ value of the tcpdump.org list. */
+export type LinkType =
+  | "EN10MB"
+  | "RAW"
+  | "IPV4"
+  | "IPV6"
+  | "LINUX_SLL"
+  | "LINUX_SLL2"
+  | "NULL"
+  | "LOOP"
+  | "DATAGRAM" // a socket's payload: no header at all
+  | number;
+
+/** What a port can do by itself; what it lacks the engine does in software, at the edge, and counts. */
+export interface Capabilities {
+  readonly linkType: LinkType;
+  /** Largest packet in bytes that it takes, link header included. */
+  readonly mtu: number;
+  readonly queues: number;
+  /** True: packets come at their own pace and overrun who is slow. False: it waits. */
+  readonly live: boolean;
+  /** The most fragments a packet may have on its way out, beside its linear part; 0: the port takes linear packets only. */
+  readonly fragments: number;
+  readonly checksum: { readonly rx: boolean; readonly tx: boolean };
+  readonly segmentation: boolean;
+  readonly headerSplit: boolean;
+  readonly hash: boolean;
+  readonly timestamps: "hardware" | "software" | "none";
+  readonly mode: "zero-copy" | "copy";
+  /** Why it is `copy`, or whatever else was asked for and not obtained. */
+  readonly why?: string;
+}
+
+export interface Count {
+  readonly packets: number;
+  readonly bytes: number;
+}
+
+/** Where bytes were copied, in bytes. */
+export interface Copies {
+  readonly linearize: number;
+  readonly copybreak: number;
+  readonly chunk: number;
+  readonly kernel: number;
+}
+
+/** What a port counts by itself, since it was opened. Reasons are short lower-case words. */
+export interface DriverCounters {
+  /** Packets handed to bursts or dropped by the port after it had them. */
+  readonly received: Count;
+  readonly transmitted: Count;
+  /** Packets the port dropped, by reason; `kernel`: those the kernel reports. */
+  readonly dropped: Readonly<Record<string, number>>;
+  readonly copies: Partial<Copies>;
+  /** Packets taken by send() that are not yet on their way, or not yet given back by the kernel. */
+  readonly held: number;
+}
+
+/** One instruction of classic BPF (struct sock_filter, linux/filter.h). */
+export type ClassicInstruction = readonly [code: number, jt: number, jf: number, k: number];
+
+export interface DriverOptions {
+  readonly direction: "in" | "out" | "both";
+  readonly wait: "busy" | "interrupt" | "adaptive";
+  readonly signal: AbortSignal;
+}
+
+/**
+ * A port as the engine drives it: one queue, owned by one worker. No call blocks. Bursts are named by their
+ * offset in the arena.
+ */
+export interface PortDriver {
+  readonly can: Capabilities;
+  /** Appends whole packets to the burst; their frames become this worker's. Returns how many; 0: nothing there now. */
+  receive(burst: number): number;
+  /**
+   * Takes packets with verdict PASS from number `first` on, in order, and marks them VERDICT_MOVED. Returns the
+   * first number it did not look at; fewer than all means that the port is full.
+   */
+  send(burst: number, first: number): number;
+  /** Resolves when receive() may return something, or when `ended` has become true. Rejects with the signal's reason. */
+  readable(signal: AbortSignal): Promise<void>;
+  /** Resolves when send() may take something. Rejects with the signal's reason. */
+  writable(signal: AbortSignal): Promise<void>;
+  /** True once nothing will ever come again (end of a file, the other end closed). Live ports never end. */
+  readonly ended: boolean;
+  counters(): DriverCounters;
+  /** Puts a classic BPF program at the deepest place the port has; undefined: it has none. */
+  attachFilter?(program: readonly ClassicInstruction[]): "socket" | "xdp" | undefined;
+  /** Addresses behind META_PEER, as `10.0.0.2:5000` or `[::1]:5000`. */
+  peer?(number: number): string;
+  /** Sends out what was taken, then gives every frame and descriptor back. Idempotent. */
+  close(): Promise<void>;
+}
+
+export type OpenDriver = (
+  arena: ArenaMemory,
+  locator: Locator,
+  options: DriverOptions,
+) => Promise<PortDriver>;

@@ -1,0 +1,15 @@
+import { MillraceError } from "../errors.js";
+import type { OpenDriver } from "./port.js";
+
+/** Every kind of port, one line each. A kind is loaded when it is first opened. */
+export const PORT_KINDS: Readonly<Record<string, () => Promise<OpenDriver>>> = {};
+
+/** The opener of a kind of port. Throws ERR_LOCATOR for one that does not exist. */
+export async function findOpener(kind: string): Promise<OpenDriver> {
+  const load = PORT_KINDS[kind];
+  if (load === undefined)
+    throw new MillraceError("ERR_LOCATOR", `there is no kind of port "${kind}"`, {
+      hint: `the kinds are ${Object.keys(PORT_KINDS).join(", ")}`,
+    });
+  return load();
+}
