@@ -35,6 +35,6 @@ export function setUp() {
     process.exit(1);
   }
   if (newest("package-lock.json", "package.json") > newest("node_modules/.package-lock.json"))
-    run("npm", ["ci", "--no-audit", "--no-fund"]);
+    run("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
   run(process.execPath, ["scripts/build.mjs"]);
 }

@@ -1,4 +1,4 @@
-// Everything TypeScript can call, one line a file.
+// Everything TypeScript can call, one file a paragraph.
 export {
   addReference,
   attach,
@@ -7,8 +7,10 @@ export {
   exclusive,
   holds,
   releaseFrame,
+  releaseFrom,
   sweepFrames,
   sweepOwner,
+  takeEmptyMagazine,
   takeFrame,
   takeFrames,
 } from "./arena";
