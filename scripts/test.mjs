@@ -1,4 +1,5 @@
-// `npm test [-- PATTERN …]`: sets up, then runs every test file, or those whose path contains a PATTERN.
+// `npm test [-- PATTERN …]`: sets up, then runs every test file, or those whose path contains a PATTERN. Those
+// of test/vm run in a guest of their own (scripts/vm/test.mjs), last.
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { root, run, setUp } from "./setup.mjs";
@@ -10,10 +11,14 @@ const files = readdirSync(join(root, "dist/test"), { recursive: true })
   .filter((name) => patterns.length === 0 || patterns.some((pattern) => name.includes(pattern)))
   .map((name) => join("dist/test", name))
   .sort();
+const inGuest = files.filter((name) => name.startsWith("dist/test/vm/"));
+const here = files.filter((name) => !inGuest.includes(name));
 if (files.length === 0) {
   console.error(`no test file matches ${patterns.join(", ")}`);
   process.exit(2);
 }
-run(process.execPath, ["--expose-gc", "--test", "--test-concurrency=2", ...files], {
-  env: { ...process.env, MILLRACE_POISON: "1" },
-});
+if (here.length > 0)
+  run(process.execPath, ["--expose-gc", "--test", "--test-concurrency=2", ...here], {
+    env: { ...process.env, MILLRACE_POISON: "1" },
+  });
+if (inGuest.length > 0) run(process.execPath, ["scripts/vm/test.mjs", ...patterns]);

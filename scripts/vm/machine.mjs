@@ -1,0 +1,51 @@
+// The machine that the guest sees: which devices, where on its bus, and what they are plugged into.
+
+/**
+ * PCI addresses in the guest. Each card shares a hub with a NIC that the guest's kernel drives, and QEMU
+ * captures what the card sends and receives to NAME.pcap in the `out` folder.
+ */
+export const cards = [
+  {
+    name: "e1000e",
+    device: "e1000e,addr=10.0,mac=52:54:00:00:10:01",
+    peer: "virtio-net-pci,addr=18.0,mac=52:54:00:00:10:02",
+  },
+  {
+    name: "virtio",
+    device: "virtio-net-pci,addr=11.0,mac=52:54:00:00:11:01,disable-legacy=on,iommu_platform=on,packed=on",
+    peer: "virtio-net-pci,addr=19.0,mac=52:54:00:00:11:02",
+  },
+];
+
+function cardArguments({ name, device, peer }, hub, out) {
+  return [
+    ...["-netdev", `hubport,id=${name},hubid=${hub}`, "-device", `${device},netdev=${name}`],
+    ...["-netdev", `hubport,id=${name}-peer,hubid=${hub}`, "-device", `${peer},netdev=${name}-peer`],
+    ...["-object", `filter-dump,id=${name}-dump,netdev=${name},file=${out}/${name}.pcap,maxlen=65535`],
+  ];
+}
+
+/** QEMU's arguments. KVM is not asked for: it is not to be had everywhere, and what is tested is not speed. */
+export function machineArguments({ kernel, initramfs }, out) {
+  return [
+    ...["-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max", "-smp", "2", "-m", "2048"],
+    ...["-M", "q35", "-nodefaults", "-display", "none", "-vga", "none", "-no-reboot"],
+    ...["-kernel", kernel, "-initrd", initramfs],
+    ...["-append", "console=ttyS0 quiet panic=-1 intel_iommu=on"],
+    ...["-device", "intel-iommu,intremap=on,device-iotlb=on"],
+    ...["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"],
+    // The guest's second serial port is QEMU's own monitor, so that a test can pull a cable.
+    ...[
+      "-serial",
+      "stdio",
+      "-qmp",
+      `unix:${out}/monitor,server=on,wait=off`,
+      "-serial",
+      `unix:${out}/monitor`,
+    ],
+    ...["-virtfs", "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap"],
+    ...["-virtfs", `local,path=${out},mount_tag=out,security_model=none`],
+    ...["-device", "edu,addr=05.0"],
+    ...cards.flatMap((card, hub) => cardArguments(card, hub, out)),
+  ];
+}

@@ -1,0 +1,67 @@
+// `npm run test:vm [-- PATTERN …]`: boots the guest once, runs in it every test file of test/vm (or those whose
+// name contains a PATTERN), then on this side those of test/vm/after, which judge what QEMU captured.
+import { spawn } from "node:child_process";
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { root, run, setUp } from "../setup.mjs";
+import { cache, findGuest } from "./guest.mjs";
+import { machineArguments } from "./machine.mjs";
+
+const limitSeconds = 420;
+
+function testFiles(folder, patterns) {
+  if (!existsSync(join(root, folder))) return [];
+  return readdirSync(join(root, folder))
+    .filter((name) => name.endsWith(".test.js"))
+    .filter(
+      (name) => patterns.length === 0 || patterns.some((pattern) => join(folder, name).includes(pattern)),
+    )
+    .map((name) => join(folder, name))
+    .sort();
+}
+
+/** Boots, runs the files in the guest, and resolves to the guest's exit status. */
+function boot(guest, out, files) {
+  const quote = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+  const environment = process.env.CI === undefined ? "" : `CI=${quote(process.env.CI)} `;
+  writeFileSync(
+    join(out, "run.sh"),
+    [
+      `cd ${quote(root)} || exit 1`,
+      "ip link set lo up",
+      `${environment}MILLRACE_POISON=1 ${quote(process.execPath)} --expose-gc scripts/vm/inside.mjs ${files.map(quote).join(" ")}`,
+    ].join("\n"),
+  );
+  const qemu = spawn("qemu-system-x86_64", machineArguments(guest, out), {
+    stdio: ["ignore", "inherit", "inherit"],
+  });
+  const timer = setTimeout(() => {
+    console.error(`vm: the guest did not end within ${limitSeconds} s`);
+    qemu.kill("SIGKILL");
+  }, limitSeconds * 1000);
+  return new Promise((resolve, reject) => {
+    qemu.on("error", reject);
+    qemu.on("exit", (status) => {
+      clearTimeout(timer);
+      // Odd: the guest said so itself. Even: it was powered off, or QEMU died, before its tests had ended.
+      resolve(status !== null && status % 2 === 1 ? status >>> 1 : 1);
+    });
+  });
+}
+
+setUp();
+const patterns = process.argv.slice(2);
+const inside = testFiles("dist/test/vm", patterns);
+const { guest, reason } = findGuest();
+if (guest === undefined) {
+  console.log(`vm: ${inside.length} test files skipped: ${reason}`);
+  process.exit(process.env.CI === "true" ? 1 : 0);
+}
+const out = join(cache, "out");
+rmSync(out, { recursive: true, force: true });
+mkdirSync(out, { recursive: true });
+const status = await boot(guest, out, inside);
+if (status !== 0) process.exit(status);
+const after = testFiles("dist/test/vm/after", patterns);
+if (after.length > 0)
+  run(process.execPath, ["--test", ...after], { env: { ...process.env, MILLRACE_VM_OUT: out } });
