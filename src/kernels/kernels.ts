@@ -25,6 +25,16 @@ export interface Kernels {
   ringReceive(side: number, burst: number, most: number): number;
   burstRelease(burst: number, tally: number): number;
   burstBytes(burst: number, verdict: number): number;
+  packetStart(burst: number, packet: number): number;
+  packetEnd(burst: number, packet: number): number;
+  packetLength(burst: number, packet: number): number;
+  packetCopy(burst: number, packet: number, from: number, length: number, to: number): number;
+  packetWrite(burst: number, packet: number, to: number, length: number, source: number): number;
+  packetSeal(burst: number, packet: number): void;
+  packetSplice(burst: number, packet: number, position: number, remove: number, insert: number): number;
+  packetRelease(burst: number, packet: number, position: number, count: number): number;
+  packetShare(burst: number, packet: number, position: number, to: number): number;
+  packetMove(burst: number, packet: number, to: number): number;
 }
 
 let compiled: WasmModule | undefined;

@@ -1,18 +1,8 @@
 import type { ArenaMemory } from "../memory/arena.js";
+import type { LinkType } from "../packet/types.js";
 import type { Locator } from "./locator.js";
 
-/** Link types by the names that pcap-filter and tcpdump use; a number is a LINKTYPE_ value of the tcpdump.org list. */
-export type LinkType =
-  | "EN10MB"
-  | "RAW"
-  | "IPV4"
-  | "IPV6"
-  | "LINUX_SLL"
-  | "LINUX_SLL2"
-  | "NULL"
-  | "LOOP"
-  | "DATAGRAM" // a socket's payload: no header at all
-  | number;
+export type { LinkType } from "../packet/types.js";
 
 /** What a port can do by itself; what it lacks the engine does in software, at the edge, and counts. */
 export interface Capabilities {

@@ -15,6 +15,18 @@ export {
   takeFrames,
 } from "./arena";
 export {
+  packetCopy,
+  packetEnd,
+  packetLength,
+  packetMove,
+  packetRelease,
+  packetSeal,
+  packetShare,
+  packetSplice,
+  packetStart,
+  packetWrite,
+} from "./packet";
+export {
   burstBytes,
   burstRelease,
   ringCommit,
