@@ -12,7 +12,8 @@ const floors = [
   ["layout", "filter"],
   ["packet"],
   ["memory"],
-  ["kernels", "wasm"],
+  ["wasm"],
+  ["kernels"],
   ["linux"],
   ["errors.ts", "units.ts"],
 ];
