@@ -1,0 +1,87 @@
+// Readiness of any descriptor on the event loop, without a thread and without a call while nobody waits.
+import { type Koffi, libc, loadKoffi } from "./libc.js";
+
+/** One descriptor on this thread's event loop. There must be no other watch on it in this thread. */
+export interface Watch {
+  /** Resolves when a read would not block (data, an error, a hang-up). Rejects with the signal's reason. */
+  readable(signal: AbortSignal): Promise<void>;
+  /** Resolves when a write would not block. Rejects with the signal's reason. */
+  writable(signal: AbortSignal): Promise<void>;
+  /** Stops watching; whoever waits is let go. To be called before the descriptor is closed. */
+  close(): void;
+}
+
+type Handle = ReturnType<Koffi["node"]["poll"]>;
+
+// Polling stops without a word when its handle is collected: those in use are kept here.
+const inUse = new Set<Handle>();
+
+/** Watches a descriptor. The kernel is asked only while someone waits, so an idle watch keeps no process alive. */
+export function watch(fd: number): Watch {
+  const waiting = { readable: new Set<() => void>(), writable: new Set<() => void>() };
+  let handle: Handle | undefined;
+  let closed = false;
+
+  function rearm(): void {
+    if (handle !== undefined) {
+      handle.close();
+      inUse.delete(handle);
+      handle = undefined;
+    }
+    const readable = waiting.readable.size > 0;
+    const writable = waiting.writable.size > 0;
+    if (closed || (!readable && !writable)) return;
+    handle = loadKoffi().node.poll(fd, { readable, writable }, (status, events) => {
+      // On an error both sides try their call and get the errno from it.
+      if (status < 0 || events.readable) release(waiting.readable);
+      if (status < 0 || events.writable) release(waiting.writable);
+      rearm();
+    });
+    inUse.add(handle);
+  }
+
+  function wait(side: "readable" | "writable", signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (signal.aborted) return reject(signal.reason);
+      if (closed) return resolve();
+      const done = () => {
+        signal.removeEventListener("abort", abort);
+        resolve();
+      };
+      const abort = () => {
+        waiting[side].delete(done);
+        if (waiting[side].size === 0) rearm();
+        reject(signal.reason);
+      };
+      signal.addEventListener("abort", abort, { once: true });
+      waiting[side].add(done);
+      if (waiting[side].size === 1) rearm();
+    });
+  }
+
+  return {
+    readable: (signal) => wait("readable", signal),
+    writable: (signal) => wait("writable", signal),
+    close() {
+      closed = true;
+      rearm();
+      release(waiting.readable);
+      release(waiting.writable);
+    },
+  };
+}
+
+function release(waiting: Set<() => void>): void {
+  for (const done of waiting) done();
+  waiting.clear();
+}
+
+export const POLLIN = 1;
+export const POLLOUT = 4;
+export const POLLERR = 8;
+
+/** Blocks this thread until a descriptor has one of `events`, at most `milliseconds`; says which it has (0: none). */
+export function pollNow(fd: number, events: number, milliseconds: number): number {
+  const set = new Int32Array([fd, events]); // struct pollfd: fd, then events and revents as 16 bits each
+  return libc().poll(set, 1, milliseconds) > 0 ? set[1] >>> 16 : 0;
+}

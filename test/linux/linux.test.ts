@@ -1,0 +1,126 @@
+import assert from "node:assert/strict";
+import { closeSync, readSync, writeSync } from "node:fs";
+import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Worker } from "node:worker_threads";
+import fc from "fast-check";
+import { MillraceError } from "../../src/errors.js";
+import { heldCapabilities } from "../../src/linux/capabilities.js";
+import { check } from "../../src/linux/errno.js";
+import { libc } from "../../src/linux/libc.js";
+import { arenaBase, mapOver, unmapOver } from "../../src/linux/mapping.js";
+import { AF_INET, decodeAddress, encodeAddress, formatAddress, openSocket } from "../../src/linux/socket.js";
+import { pinThread, threadCpus } from "../../src/linux/thread.js";
+import { POLLIN, pollNow, watch } from "../../src/linux/watch.js";
+import { createArenaMemory } from "../../src/memory/arena.js";
+import { allocateRegion, freeRegion } from "../../src/memory/region.js";
+
+test("a memfd mapped over a region is seen from both sides, and gone once it is unmapped", () => {
+  const arena = createArenaMemory({ bytes: 16 * 2 ** 20 });
+  const region = allocateRegion(arena, 65536);
+  const fd = check(libc().memfd_create("millrace-test", 1), "memfd_create", "test");
+  writeSync(fd, new Uint8Array(65536).fill(7));
+  mapOver(arena, region, 65536, { fd, at: 0 }, "test");
+  assert.equal(arena.u8[region + 65535], 7);
+  arena.u8[region + 4096] = 9;
+  const byte = new Uint8Array(1);
+  readSync(fd, byte, 0, 1, 4096);
+  assert.equal(byte[0], 9);
+  unmapOver(arena, region, 65536);
+  assert.equal(arena.u8[region + 65535], 0);
+  closeSync(fd);
+  freeRegion(arena, region, 65536);
+  assert.equal(arenaBase(arena) % 65536, 0);
+  assert.throws(() => unmapOver(arena, arena.buffer.byteLength - 4096, 8192), { code: "ERR_MEMORY" });
+  assert.throws(() => unmapOver(arena, 100, 4096), { code: "ERR_MEMORY" });
+});
+
+test("a failed system call names its errno, the call and what to do", () => {
+  const failing = () =>
+    openSocket(AF_INET, 77, 0, "a strange socket", {
+      EINVAL: "ask for another",
+      ESOCKTNOSUPPORT: "ask for another",
+    });
+  assert.throws(failing, (error) => {
+    assert(error instanceof MillraceError);
+    assert.match(error.message, /^a strange socket: socket: /);
+    assert.equal(error.syscall, "socket");
+    assert.ok((error.errno ?? 0) < 0);
+    assert.equal(error.hint, "ask for another");
+    return true;
+  });
+});
+
+test("waiting for a descriptor ends with data, with an abort and with close, and survives garbage collection", async () => {
+  const fd = check(libc().eventfd(0, 0x800), "eventfd", "test");
+  const watching = watch(fd);
+  const forever = new AbortController();
+  let woken = 0;
+  const first = watching.readable(forever.signal).then(() => woken++);
+  const second = watching.readable(forever.signal).then(() => woken++);
+  globalThis.gc?.();
+  await sleep(20);
+  assert.equal(woken, 0);
+  libc().write(fd, new BigUint64Array([1n]), 8);
+  await Promise.all([first, second]);
+  assert.equal(pollNow(fd, POLLIN, 0), POLLIN);
+  await watching.writable(forever.signal);
+  libc().read(fd, new BigUint64Array(1), 8);
+  assert.equal(pollNow(fd, POLLIN, 0), 0);
+  const aborted = watching.readable(forever.signal);
+  forever.abort(new Error("enough"));
+  await assert.rejects(aborted, /enough/);
+  const left = watching.readable(new AbortController().signal);
+  watching.close();
+  await left;
+  libc().close(fd);
+});
+
+test("Internet addresses survive the kernel's structures", () => {
+  const port = fc.integer({ min: 0, max: 65535 });
+  fc.assert(
+    fc.property(fc.oneof(fc.ipV4(), fc.ipV6()), port, (address, number) => {
+      const encoded = encodeAddress({ address, port: number });
+      const decoded = decodeAddress(encoded);
+      assert(decoded !== undefined);
+      assert.deepEqual(encodeAddress(decoded), encoded);
+    }),
+  );
+  assert.equal(formatAddress({ address: "::1", port: 5 }), "[::1]:5");
+  assert.equal(decodeAddress(new Uint8Array(3)), undefined);
+  assert.equal(decodeAddress(new Uint8Array(28).fill(255)), undefined);
+});
+
+test("a thread is pinned to a CPU and the others stay where they are", async () => {
+  const before = threadCpus();
+  const source = `
+    import { parentPort } from "node:worker_threads";
+    import { pinThread, threadCpus } from ${JSON.stringify(new URL("../../src/linux/thread.js", import.meta.url).href)};
+    pinThread(${before[0]});
+    parentPort.postMessage(threadCpus());`;
+  assert.deepEqual(await inWorker(source), [before[0]]);
+  assert.deepEqual(threadCpus(), before);
+  assert.throws(() => pinThread(5000), { code: "ERR_USAGE" });
+});
+
+test("capabilities given up in one thread are gone there and nowhere else", async (t) => {
+  if (!heldCapabilities().has("CAP_NET_RAW")) return t.skip("needs CAP_NET_RAW to give up");
+  const source = `
+    import { parentPort } from "node:worker_threads";
+    import { dropCapabilities, heldCapabilities } from ${JSON.stringify(new URL("../../src/linux/capabilities.js", import.meta.url).href)};
+    import { openSocket } from ${JSON.stringify(new URL("../../src/linux/socket.js", import.meta.url).href)};
+    dropCapabilities(["CAP_NET_ADMIN"]);
+    let code = "none";
+    try { openSocket(17, 3, 0, "packet socket") } catch (error) { code = error.code }
+    parentPort.postMessage([code, ...heldCapabilities()]);`;
+  assert.deepEqual(await inWorker(source), ["EPERM", "CAP_NET_ADMIN"]);
+  assert.ok(heldCapabilities().has("CAP_NET_RAW"));
+});
+
+function inWorker(source: string): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    const worker = new Worker(new URL(`data:text/javascript,${encodeURIComponent(source)}`));
+    worker.once("message", resolve);
+    worker.once("error", reject);
+  });
+}
