@@ -35,6 +35,11 @@ export interface Kernels {
   packetRelease(burst: number, packet: number, position: number, count: number): number;
   packetShare(burst: number, packet: number, position: number, to: number): number;
   packetMove(burst: number, packet: number, to: number): number;
+  checksum(at: number, length: number): number;
+  checksumCopy(to: number, from: number, length: number): number;
+  packetChecksum(burst: number, packet: number, from: number, length: number): number;
+  dissectBurst(burst: number, link: number, out: number, scratch: number): void;
+  udpDatagrams(burst: number, first: number, scan: number): number;
 }
 
 let compiled: WasmModule | undefined;

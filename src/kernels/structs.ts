@@ -182,3 +182,61 @@ export const LOOP_CLAIMS = 52; // u32, bit 0 and 1: which end is taken
 export const LOOP_RECORD_SIZE = 64;
 export const LOOP_LIMIT = 256;
 export const LOOP_DIRECTORY_BYTES = 16384;
+
+// What the dissection kernel finds in one packet: 32 bytes. Offsets count from the packet's first byte.
+export const LAYERS_STATE = 0; // u8, one of LAYERS_IS_…
+export const LAYERS_FAMILY = 1; // u8, 4, 6 or 0
+export const LAYERS_PROTOCOL = 2; // u8, IP protocol above IP options and extension headers
+export const LAYERS_TAGS = 3; // u8, VLAN tags passed
+export const LAYERS_TYPE = 4; // u16, EtherType, VLAN tags passed
+export const LAYERS_SOURCE_PORT = 6; // u16, of TCP, UDP, UDP-Lite, SCTP and DCCP
+export const LAYERS_DESTINATION_PORT = 8; // u16
+export const LAYERS_NETWORK = 12; // u32, where the IP header starts
+export const LAYERS_TRANSPORT = 16; // u32, where the transport header starts
+export const LAYERS_END = 20; // u32, where the IP packet ends; what follows is padding
+export const LAYERS_FRAGMENT = 24; // u32, IP fragments: where the fragment header (IPv6) or the IP header (IPv4) starts
+export const LAYERS_SIZE = 32;
+/** An IP packet, whole. */
+export const LAYERS_IS_WHOLE = 0;
+/** Not IP, or of a link type that the kernel does not know. */
+export const LAYERS_IS_OTHER = 1;
+/** Lengths or versions contradict each other, or the packet was cut. */
+export const LAYERS_IS_MALFORMED = 2;
+/** A fragment of an IP packet: it has to be reassembled first. */
+export const LAYERS_IS_FRAGMENT = 3;
+
+// What the datagram kernel is asked, and where it writes.
+export const SCAN_LINK = 0; // u32, LINKTYPE_ value, or LINK_DATAGRAM
+export const SCAN_PORT = 4; // u32, UDP destination port; 0: any
+export const SCAN_NEED = 8; // u32, bytes that must be readable at a datagram's head, at most DATAGRAM_HEAD_LIMIT
+export const SCAN_OUT = 12; // u32, DATAGRAM_ records
+export const SCAN_LIMIT = 16; // u32, how many of them fit
+export const SCAN_SCRATCH = 20; // u32, SCAN_NEED + 16 bytes for each record, then DATAGRAM_HEAD_LIMIT more
+export const SCAN_STATES = 24; // u32, one u8 a packet: SCAN_IS_…
+export const SCAN_PEERS = 28; // u32, a PEERS_ table, or 0
+export const SCAN_NEXT = 32; // u32, written: the first packet not looked at
+export const SCAN_BYTES = 64;
+export const SCAN_IS_DATAGRAM = 0;
+export const SCAN_IS_OTHER = 1;
+export const SCAN_IS_MALFORMED = 2;
+/** A fragment of an IP packet: reassemble it and scan again. */
+export const SCAN_IS_FRAGMENT = 3;
+/** UDP, but of another port. */
+export const SCAN_IS_ELSEWHERE = 4;
+/** Not a LINKTYPE_ value: the packet is a socket's payload, without any header. */
+export const LINK_DATAGRAM = 0x10000;
+
+// Peers: source and destination of datagrams, numbered from 1 in the order in which they were first seen.
+export const PEERS_MASK = 0; // u32, slots - 1; a power of two, at least twice the limit
+export const PEERS_LIMIT = 4; // u32, how many numbers there are
+export const PEERS_COUNT = 8; // u32, how many are given out
+export const PEERS_REFUSED = 12; // u32, datagrams that found no number left and got 0
+export const PEERS_SLOTS = 16; // u32, offset of the hash slots, one u32 each: 0 or a number
+export const PEERS_ENTRIES = 20; // u32, offset of the entries; number 1 is the first
+export const PEERS_BYTES = 64;
+export const PEER_FAMILY = 0; // u32, 4 or 6
+export const PEER_SOURCE_PORT = 4; // u16, network order
+export const PEER_DESTINATION_PORT = 6; // u16, network order
+export const PEER_SOURCE = 8; // 16 bytes; IPv4: the first 4, the rest zero
+export const PEER_DESTINATION = 24; // 16 bytes
+export const PEER_SIZE = 40;

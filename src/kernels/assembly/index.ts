@@ -14,6 +14,9 @@ export {
   takeFrame,
   takeFrames,
 } from "./arena";
+export { checksum, checksumCopy, packetChecksum } from "./checksum";
+export { udpDatagrams } from "./datagrams";
+export { dissectBurst } from "./dissect";
 export {
   packetCopy,
   packetEnd,

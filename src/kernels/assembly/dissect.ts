@@ -1,0 +1,219 @@
+// Where the headers of a packet are: link layer, IP with options and extension headers, transport.
+// Every length is checked against the packet before it is used.
+import {
+  BURST_PACKETS,
+  DATAGRAM_HEAD_LIMIT,
+  DESC_ADDR,
+  DESC_LEN,
+  LAYERS_DESTINATION_PORT,
+  LAYERS_END,
+  LAYERS_FAMILY,
+  LAYERS_FRAGMENT,
+  LAYERS_IS_FRAGMENT,
+  LAYERS_IS_MALFORMED,
+  LAYERS_IS_OTHER,
+  LAYERS_IS_WHOLE,
+  LAYERS_NETWORK,
+  LAYERS_PROTOCOL,
+  LAYERS_SIZE,
+  LAYERS_SOURCE_PORT,
+  LAYERS_STATE,
+  LAYERS_TAGS,
+  LAYERS_TRANSPORT,
+  LAYERS_TYPE,
+} from "../structs";
+import { descriptorAt, packetCopy, packetLength, packetStart } from "./packet";
+
+/** What `dissect` needs beyond the bytes it was shown, and the packet has: show it more. */
+const NEEDS_MORE: u32 = 255;
+
+// The bytes being looked at.
+export let base: u32 = 0;
+let shown: u32 = 0;
+let whole: u32 = 0;
+
+// What was found (see LAYERS_).
+export let family: u32 = 0;
+export let protocol: u32 = 0;
+export let tags: u32 = 0;
+export let etherType: u32 = 0;
+export let network: u32 = 0;
+export let transport: u32 = 0;
+export let end: u32 = 0;
+export let fragment: u32 = 0;
+
+export function u16At(at: u32): u32 {
+  return <u32>bswap<u16>(load<u16>(base + at));
+}
+
+// True when `bytes` at offset `at` are shown; else `missing` says why not.
+function has(at: u32, bytes: u32): bool {
+  return at + bytes <= shown;
+}
+
+function missing(at: u32, bytes: u32): u32 {
+  return at + bytes <= whole ? NEEDS_MORE : LAYERS_IS_MALFORMED;
+}
+
+/** Dissects packet `number` of the burst; `scratch` takes DATAGRAM_HEAD_LIMIT bytes when its headers are cut by fragments. Returns LAYERS_IS_…. */
+export function dissect(burst: u32, number: u32, link: u32, scratch: u32): u32 {
+  const first = descriptorAt(burst, packetStart(burst, number));
+  base = load<u32>(first, DESC_ADDR);
+  shown = load<u32>(first, DESC_LEN);
+  whole = packetLength(burst, number);
+  let state = dissectLink(link);
+  if (state != NEEDS_MORE) return state;
+  base = scratch;
+  shown = packetCopy(burst, number, 0, DATAGRAM_HEAD_LIMIT, scratch);
+  state = dissectLink(link);
+  return state == NEEDS_MORE ? LAYERS_IS_MALFORMED : state;
+}
+
+function dissectLink(link: u32): u32 {
+  family = 0;
+  protocol = 0;
+  tags = 0;
+  etherType = 0;
+  network = 0;
+  transport = 0;
+  end = 0;
+  fragment = 0;
+  if (link == 1) return dissectTypes(12, 14);
+  if (link == 113) return dissectTypes(14, 16);
+  if (link == 276) {
+    if (!has(0, 20)) return missing(0, 20);
+    return dissectTypes(0, 20);
+  }
+  if (link == 101 || link == 12 || link == 14 || link == 228 || link == 229) {
+    if (!has(0, 1)) return missing(0, 1);
+    const version = <u32>load<u8>(base) >> 4;
+    if (link == 228 && version != 4) return LAYERS_IS_MALFORMED;
+    if (link == 229 && version != 6) return LAYERS_IS_MALFORMED;
+    if (version == 4) return dissect4(0);
+    if (version == 6) return dissect6(0);
+    return LAYERS_IS_MALFORMED;
+  }
+  if (link == 0 || link == 108) {
+    if (!has(0, 4)) return missing(0, 4);
+    // DLT_NULL has the capturing machine's byte order; the families are small numbers, so either order tells.
+    let af = load<u32>(base);
+    if ((af & 0xffff) == 0) af = bswap<u32>(af);
+    if (af == 2) return dissect4(4);
+    if (af == 10 || af == 24 || af == 28 || af == 30) return dissect6(4);
+    return LAYERS_IS_OTHER;
+  }
+  return LAYERS_IS_OTHER;
+}
+
+/** From an EtherType at `at` on, past VLAN tags; the first header starts at `next`. */
+function dissectTypes(at: u32, next: u32): u32 {
+  if (!has(at, 2)) return missing(at, 2);
+  etherType = u16At(at);
+  while (etherType == 0x8100 || etherType == 0x88a8 || etherType == 0x9100) {
+    if (!has(next, 4)) return missing(next, 4);
+    etherType = u16At(next + 2);
+    next += 4;
+    tags++;
+  }
+  if (etherType == 0x8864) {
+    // PPPoE session: 6 bytes, then the PPP protocol
+    if (!has(next, 8)) return missing(next, 8);
+    const ppp = u16At(next + 6);
+    if (ppp == 0x0021) return dissect4(next + 8);
+    if (ppp == 0x0057) return dissect6(next + 8);
+    return LAYERS_IS_OTHER;
+  }
+  if (etherType == 0x0800) return dissect4(next);
+  if (etherType == 0x86dd) return dissect6(next);
+  return LAYERS_IS_OTHER;
+}
+
+function dissect4(at: u32): u32 {
+  network = at;
+  if (!has(at, 20)) return missing(at, 20);
+  const versionAndLength = <u32>load<u8>(base + at);
+  const header = (versionAndLength & 15) << 2;
+  if (versionAndLength >> 4 != 4 || header < 20) return LAYERS_IS_MALFORMED;
+  if (!has(at, header)) return missing(at, header);
+  family = 4;
+  protocol = load<u8>(base + at + 9);
+  transport = at + header;
+  // A segment still to be cut (larger than the field holds) has total length 0.
+  const total = u16At(at + 2);
+  end = total == 0 ? whole : at + total;
+  if (end < transport || end > whole) return LAYERS_IS_MALFORMED;
+  if ((u16At(at + 6) & 0x3fff) != 0) {
+    fragment = at;
+    return LAYERS_IS_FRAGMENT;
+  }
+  return LAYERS_IS_WHOLE;
+}
+
+function dissect6(at: u32): u32 {
+  network = at;
+  if (!has(at, 40)) return missing(at, 40);
+  if (<u32>load<u8>(base + at) >> 4 != 6) return LAYERS_IS_MALFORMED;
+  family = 6;
+  // 0: a jumbogram (RFC 2675), or a segment still to be cut.
+  const payload = u16At(at + 4);
+  end = payload == 0 ? whole : at + 40 + payload;
+  if (end > whole) return LAYERS_IS_MALFORMED;
+  let next = <u32>load<u8>(base + at + 6);
+  at += 40;
+  while (true) {
+    if (next == 0 || next == 43 || next == 60 || next == 135 || next == 139 || next == 140) {
+      if (!has(at, 8)) return missing(at, 8);
+      next = load<u8>(base + at);
+      at += (<u32>load<u8>(base + at + 1) + 1) << 3;
+    } else if (next == 51) {
+      if (!has(at, 8)) return missing(at, 8);
+      next = load<u8>(base + at);
+      at += (<u32>load<u8>(base + at + 1) + 2) << 2;
+    } else if (next == 44) {
+      if (!has(at, 8)) return missing(at, 8);
+      next = load<u8>(base + at);
+      if ((u16At(at + 2) & 0xfff9) != 0) {
+        fragment = at;
+        protocol = next;
+        transport = at + 8;
+        return transport > end ? LAYERS_IS_MALFORMED : LAYERS_IS_FRAGMENT;
+      }
+      at += 8;
+    } else break;
+    if (at > end) return LAYERS_IS_MALFORMED;
+  }
+  protocol = next;
+  transport = at;
+  return LAYERS_IS_WHOLE;
+}
+
+/** True when the transport header's first `bytes` are shown and within the IP packet. */
+export function transportHas(bytes: u32): bool {
+  return transport + bytes <= end && has(transport, bytes);
+}
+
+/** Dissects every packet of the burst: one LAYERS_ record each at `out`. */
+export function dissectBurst(burst: u32, link: u32, out: u32, scratch: u32): void {
+  const packets = load<u32>(burst, BURST_PACKETS);
+  for (let packet: u32 = 0; packet < packets; packet++, out += LAYERS_SIZE) {
+    const state = dissect(burst, packet, link, scratch);
+    store<u8>(out, state, LAYERS_STATE);
+    store<u8>(out, family, LAYERS_FAMILY);
+    store<u8>(out, protocol, LAYERS_PROTOCOL);
+    store<u8>(out, tags, LAYERS_TAGS);
+    store<u16>(out, etherType, LAYERS_TYPE);
+    store<u32>(out, network, LAYERS_NETWORK);
+    store<u32>(out, transport, LAYERS_TRANSPORT);
+    store<u32>(out, end, LAYERS_END);
+    store<u32>(out, fragment, LAYERS_FRAGMENT);
+    let ports: u32 = 0;
+    if (
+      state == LAYERS_IS_WHOLE &&
+      (protocol == 6 || protocol == 17 || protocol == 132 || protocol == 33 || protocol == 136) &&
+      transportHas(4)
+    )
+      ports = load<u32>(base + transport);
+    store<u16>(out, bswap<u16>(<u16>ports), LAYERS_SOURCE_PORT);
+    store<u16>(out, bswap<u16>(<u16>(ports >> 16)), LAYERS_DESTINATION_PORT);
+  }
+}
