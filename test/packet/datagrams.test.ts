@@ -131,7 +131,7 @@ test("the payload is found in every wrapping, however fragments cut it", () => {
         emptyBurst(bench);
       },
     ),
-    { numRuns: 600 },
+    { numRuns: 600, endOnFailure: true, includeErrorInReport: true },
   );
 });
 

@@ -146,7 +146,13 @@ function dissect4(at: u32): u32 {
     fragment = at;
     return LAYERS_IS_FRAGMENT;
   }
-  return LAYERS_IS_WHOLE;
+  return showTransport();
+}
+
+/** The longest transport header without options has 20 bytes; they are to be shown as far as they are there. */
+function showTransport(): u32 {
+  const bytes = min<u32>(20, end - transport);
+  return has(transport, bytes) ? LAYERS_IS_WHOLE : NEEDS_MORE;
 }
 
 function dissect6(at: u32): u32 {
@@ -184,7 +190,7 @@ function dissect6(at: u32): u32 {
   }
   protocol = next;
   transport = at;
-  return LAYERS_IS_WHOLE;
+  return showTransport();
 }
 
 /** True when the transport header's first `bytes` are shown and within the IP packet. */
