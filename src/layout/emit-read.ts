@@ -106,6 +106,10 @@ export function emitExtent(e: Emitter, extent: Extent): void {
 /** Pushes a field's value as an i64; `base` is where a slice header starts. */
 export function emitRead(e: Emitter, read: Read, base?: Place): void {
   const { f } = e;
+  if (read.kind === "fixed") {
+    w.i64Const(f, read.value);
+    return;
+  }
   if (read.kind === "item") {
     const item = itemOf(e, read.item);
     w.get(f, item.found);
@@ -258,6 +262,10 @@ function emitEach(e: Emitter, conditions: readonly Condition[], all: boolean, ba
 
 function emitIs(e: Emitter, read: Read, values: readonly bigint[], base?: Place): void {
   const { f } = e;
+  if (read.kind === "fixed") {
+    w.i32Const(f, values.includes(read.value) ? 1 : 0);
+    return;
+  }
   const value = w.addLocal(f, I64);
   const compare = (below: bigint) => {
     values.forEach((wanted, index) => {

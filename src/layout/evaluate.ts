@@ -38,6 +38,7 @@ function compose(bytes: Uint8Array, little: boolean): bigint {
 
 /** A field's value; `base` is where a slice header starts. */
 export function readValue(view: DatagramView, read: Read, base = 0): bigint {
+  if (read.kind === "fixed") return read.value;
   if (read.kind === "bytes") return ((readBytes(view, read, base) & read.mask) >> read.shift) * read.times;
   const value = view.items.get(read.item);
   if (value === undefined) throw new OutsideDatagram();
@@ -60,6 +61,7 @@ export function holds(view: DatagramView, condition: Condition, base = 0): boole
     return condition.kind === "any" ? condition.of.some(each) : condition.of.every(each);
   }
   const { field, values } = condition;
+  if (field.kind === "fixed") return values.includes(field.value);
   if (field.kind === "bytes") return values.includes(readBytes(view, field, base) & field.mask);
   const value = view.items.get(field.item);
   if (value === undefined && !field.optional) throw new OutsideDatagram();

@@ -19,7 +19,12 @@ export interface ItemRead {
   readonly mask: bigint;
 }
 
-export type Read = BytesRead | ItemRead;
+export interface FixedRead {
+  readonly kind: "fixed";
+  readonly value: bigint;
+}
+
+export type Read = BytesRead | ItemRead | FixedRead;
 
 /** A length in bytes: `base` + Σ (plus + field × times). */
 export interface Extent {
@@ -82,7 +87,7 @@ export interface CasePlan {
   readonly when: Condition;
   readonly stream: readonly { readonly name?: string; readonly field: Read; readonly bits: number }[];
   readonly header: Extent;
-  readonly length?: { readonly field: Read; readonly includesHeader: boolean };
+  readonly length?: { readonly field: Read; readonly plus: bigint; readonly includesHeader: boolean };
   readonly trim?: { readonly when: Condition; readonly by: number | Read };
   readonly items?: ItemsPlan;
   readonly chunk?: Read;
@@ -112,6 +117,7 @@ export const NEVER: Condition = { kind: "constant", value: false };
 
 /** The largest value a field can have. */
 export function largest(read: Read): bigint {
+  if (read.kind === "fixed") return read.value;
   return read.kind === "item" ? read.mask : (read.mask >> read.shift) * read.times;
 }
 

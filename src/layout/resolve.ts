@@ -143,8 +143,12 @@ function dataLength(
   path: Path,
   scope: Scope,
 ): NonNullable<CasePlan["length"]> {
-  const { includes, ...one } = length;
-  return { field: field(one, path, scope), includesHeader: includes === "header" };
+  const { includes, plus, ...one } = length;
+  return {
+    field: field(one, path, scope),
+    plus: BigInt(plus ?? 0),
+    includesHeader: includes === "header",
+  };
 }
 
 function trimming(trim: Trim, path: Path, scope: Scope): NonNullable<CasePlan["trim"]> {
@@ -304,7 +308,7 @@ function condition(match: Match, path: Path, scope: Scope): Condition {
   if ("all" in match)
     return { kind: "all", of: match.all.map((one, i) => condition(one, [...path, "all", i], scope)) };
   const read = field(match.field, [...path, "field"], scope);
-  const seen = read.kind === "item" ? read.mask >> trailingZeros(read.mask) : read.mask;
+  const seen = read.kind === "fixed" ? read.value : read.mask;
   const values = [match.is].flat().map((value, index) => {
     const wanted = BigInt(value);
     if ((wanted & ~seen) !== 0n)
@@ -328,6 +332,7 @@ function plainField(one: PublicField, path: Path, scope: Scope): Read {
 }
 
 function field(one: PublicField, path: Path, scope: Scope): Read {
+  if ("value" in one) return { kind: "fixed", value: BigInt(one.value) };
   if ("item" in one) {
     if (scope.items === undefined)
       throw layoutError([...path, "item"], "expected a field { at, bytes }: there is no list of items here");

@@ -25,13 +25,15 @@ const bytesField = {
   order: z.enum(["big", "little"]).optional(),
   times: z.int().min(1).optional(),
 };
+const fixedField = { value: z.int().min(0) };
 const itemField = { item: z.int().min(0), optional: z.boolean().optional() };
 
 /** A field with what a place may add to it. */
 function fieldWith<Extra extends z.ZodRawShape>(extra: Extra, expected: string) {
-  return z.union([z.strictObject({ ...bytesField, ...extra }), z.strictObject({ ...itemField, ...extra })], {
-    error: `expected ${expected}`,
-  });
+  return z.union(
+    [bytesField, itemField, fixedField].map((shape) => z.strictObject({ ...shape, ...extra })),
+    { error: `expected ${expected}` },
+  );
 }
 
 const field = fieldWith({}, "a field: { at, bytes } or { item }").meta({ id: "Field" });
@@ -136,7 +138,7 @@ const rules = {
   stream: z.array(fieldWith({ name: z.string().optional() }, "a field: { at, bytes } or { item }")).nullish(),
   header: length.optional(),
   length: fieldWith(
-    { includes: z.literal("header").optional() },
+    { includes: z.literal("header").optional(), plus: small.optional() },
     "a field: { at, bytes } or { item }",
   ).nullish(),
   trim: trim.nullish(),

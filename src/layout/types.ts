@@ -31,8 +31,8 @@ export interface LayoutRules {
   readonly stream?: readonly StreamField[] | null;
   /** Bytes before the data. */
   readonly header?: Length;
-  /** Bytes of data, or of header and data where it `includes` the header. Default: up to the datagram's end. */
-  readonly length?: (Field & { readonly includes?: "header" }) | null;
+  /** Bytes of data. Default: up to the datagram's end. */
+  readonly length?: (Field & DataLength) | null;
   /** Bytes at the end that are not data. */
   readonly trim?: Trim | null;
   /** A list of items of 8 bytes, each an id and a value, in which `{ "item": id }` finds its field. */
@@ -61,8 +61,8 @@ export type LayoutCase = LayoutRules & {
   readonly when: Match;
 };
 
-/** 1 to 8 bytes somewhere in the datagram, or the value of an item. */
-export type Field = BytesField | ItemField;
+/** 1 to 8 bytes somewhere in the datagram, the value of an item, or a fixed value. */
+export type Field = BytesField | ItemField | FixedField;
 
 export interface BytesField {
   readonly at: Length;
@@ -85,6 +85,10 @@ export interface ItemField {
   readonly item: number;
   /** A datagram without this item is in order. */
   readonly optional?: boolean;
+}
+
+export interface FixedField {
+  readonly value: number;
 }
 
 export type StreamField = Field & { readonly name?: string };
@@ -115,6 +119,13 @@ export type End =
   | Match
   | { readonly changed: Field }
   | { readonly any: readonly (Match | { readonly changed: Field })[] };
+
+export interface DataLength {
+  /** The field counts the header too. */
+  readonly includes?: "header";
+  /** Bytes to add to what the field says. */
+  readonly plus?: number;
+}
 
 export interface ChunkIds {
   /** `counter`: ids follow one another, a missing one is a missing chunk. `opaque`: nothing follows from an id. */

@@ -144,7 +144,10 @@ function scaled(value: bigint, unit: Ratio): bigint {
 
 function bound(view: DatagramView, cut: Cut, one: CasePlan): void {
   if (one.length !== undefined) {
-    const value = readValue(view, one.length.field) - (one.length.includesHeader ? BigInt(view.header) : 0n);
+    const value =
+      readValue(view, one.length.field) +
+      one.length.plus -
+      (one.length.includesHeader ? BigInt(view.header) : 0n);
     insist(value >= 0n && value <= BigInt(cut.length));
     cut.length = Number(value);
   }
