@@ -17,6 +17,7 @@ export {
 export { checksum, checksumCopy, packetChecksum } from "./checksum";
 export { udpDatagrams } from "./datagrams";
 export { dissectBurst } from "./dissect";
+export { copyBytes } from "./memory";
 export {
   packetCopy,
   packetEnd,
@@ -40,3 +41,5 @@ export {
   ringSend,
   ringSpace,
 } from "./ring";
+export { virtioComplete, virtioFill, virtioReceive, virtioSend } from "./virtio";
+export { virtqueueArm, virtqueueKick } from "./virtqueue";
