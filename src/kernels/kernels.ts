@@ -24,8 +24,11 @@ export interface Kernels {
   ringSend(side: number, burst: number, first: number, fragments: number): number;
   ringReceive(side: number, burst: number, most: number): number;
   burstRelease(burst: number, tally: number): number;
+  walkPcap(state: number, burst: number): number;
+  walkPcapng(state: number, burst: number): number;
+  releaseRun(first: number, count: number): number;
+  packCapture(state: number, burst: number, first: number): number;
   burstBytes(burst: number, verdict: number): number;
-  copyBytes(to: number, from: number, length: number): void;
   packetStart(burst: number, packet: number): number;
   packetEnd(burst: number, packet: number): number;
   packetLength(burst: number, packet: number): number;
@@ -41,12 +44,6 @@ export interface Kernels {
   packetChecksum(burst: number, packet: number, from: number, length: number): number;
   dissectBurst(burst: number, link: number, out: number, scratch: number): void;
   udpDatagrams(burst: number, first: number, scan: number): number;
-  virtioComplete(queue: number): number;
-  virtioFill(queue: number): number;
-  virtioReceive(queue: number, burst: number, most: number): number;
-  virtioSend(queue: number, burst: number, first: number): number;
-  virtqueueArm(queue: number, on: number): number;
-  virtqueueKick(queue: number): number;
 }
 
 let compiled: WasmModule | undefined;

@@ -2,7 +2,9 @@ import { MillraceError } from "../errors.js";
 import type { OpenDriver } from "./port.js";
 
 /** Every kind of port, one line each. A kind is loaded when it is first opened. */
-export const PORT_KINDS: Readonly<Record<string, () => Promise<OpenDriver>>> = {};
+export const PORT_KINDS: Readonly<Record<string, () => Promise<OpenDriver>>> = {
+  pcap: async () => (await import("./pcap/port.js")).openPcap,
+};
 
 /** The opener of a kind of port. Throws ERR_LOCATOR for one that does not exist. */
 export async function findOpener(kind: string): Promise<OpenDriver> {

@@ -201,6 +201,21 @@ export function addReference(address: u32): bool {
   return true;
 }
 
+/** As `count` calls of addReference, at the cost of one. */
+export function addReferences(address: u32, count: u32): bool {
+  if (count == 0) return holds(address);
+  if (!addReference(address)) return false;
+  const frame = address >> frameShift;
+  if ((atomic.load<u32>(wordOf(frame)) & REFERENCE_MASK) + count >= <u32>(REFERENCE_MASK - 1024)) {
+    releaseFrame(address);
+    return false;
+  }
+  const own = references + (frame << 1);
+  store<u16>(own, load<u16>(own) + <u16>(count - 1));
+  atomic.add<u32>(wordOf(frame), count - 1);
+  return true;
+}
+
 /** Gives up one reference; the last one frees the frame. False: this worker holds none (a double free, a foreign offset). */
 export function releaseFrame(address: u32): bool {
   const frame = address >> frameShift;

@@ -14,10 +14,11 @@ export {
   takeFrame,
   takeFrames,
 } from "./arena";
+export { releaseRun, walkPcap, walkPcapng } from "./capture-read";
+export { packCapture } from "./capture-write";
 export { checksum, checksumCopy, packetChecksum } from "./checksum";
 export { udpDatagrams } from "./datagrams";
 export { dissectBurst } from "./dissect";
-export { copyBytes } from "./memory";
 export {
   packetCopy,
   packetEnd,
@@ -41,5 +42,3 @@ export {
   ringSend,
   ringSpace,
 } from "./ring";
-export { virtioComplete, virtioFill, virtioReceive, virtioSend } from "./virtio";
-export { virtqueueArm, virtqueueKick } from "./virtqueue";

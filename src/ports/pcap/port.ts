@@ -1,0 +1,107 @@
+import { MillraceError } from "../../errors.js";
+import {
+  CAPTURE_BYTES,
+  CAPTURE_PACKETS,
+  CAPTURE_PASSED,
+  CAPTURE_PASSED_BYTES,
+} from "../../kernels/captures.js";
+import type { ArenaMemory } from "../../memory/arena.js";
+import { checkParameters, type Locator } from "../locator.js";
+import type { Capabilities, DriverCounters, DriverOptions, PortDriver } from "../port.js";
+import { linkTypeOf, parseLinkType } from "./link-types.js";
+import { captureReadable, closeReader, openReader, readCapture } from "./reader.js";
+
+/** Opens a capture file for reading (`direction` in) or creates one. */
+export async function openPcap(
+  arena: ArenaMemory,
+  locator: Locator,
+  options: DriverOptions,
+): Promise<PortDriver> {
+  if (options.direction === "both")
+    throw new MillraceError("ERR_LOCATOR", `"${locator.text}": a capture file goes one way`, {
+      hint: "open it with direction in or out",
+    });
+  return openInput(arena, locator);
+}
+
+/** A link type among a locator's options; undefined where it is not given. */
+export function linkTypeParameter(locator: Locator): number | undefined {
+  const text = locator.parameters.get("linktype");
+  if (text === undefined) return undefined;
+  const number = parseLinkType(text);
+  if (number === undefined)
+    throw new MillraceError("ERR_LOCATOR", `"${locator.text}": there is no link type "${text}"`, {
+      hint: "give a name such as EN10MB, RAW or LINUX_SLL, or a number of the tcpdump.org list",
+    });
+  return number;
+}
+
+/** What every capture file can do; `linkType` differs. */
+export function captureCapabilities(linkType: number): Capabilities {
+  return {
+    linkType: linkTypeOf(linkType),
+    mtu: 262_144,
+    queues: 1,
+    live: false,
+    fragments: 65_535,
+    checksum: { rx: false, tx: false },
+    segmentation: false,
+    headerSplit: false,
+    hash: false,
+    timestamps: "software",
+    mode: "zero-copy",
+  };
+}
+
+async function openInput(arena: ArenaMemory, locator: Locator): Promise<PortDriver> {
+  checkParameters(locator, ["truncated", "linktype"]);
+  const truncated = locator.parameters.get("truncated");
+  if (truncated !== undefined && truncated !== "quiet" && truncated !== "error")
+    throw new MillraceError(
+      "ERR_LOCATOR",
+      `"${locator.text}": truncated is quiet or error, not "${truncated}"`,
+    );
+  const wanted = linkTypeParameter(locator);
+  const reader = await openReader(arena, locator.place, {
+    truncatedQuiet: truncated === "quiet",
+    linkType: wanted ?? "first",
+  });
+  const count = (offset: number) => Number(arena.u64[(reader.state + offset) / 8]);
+  let last = { packets: 0, bytes: 0, passed: 0 };
+  const counted = () => {
+    if (!reader.closed)
+      last = {
+        packets: count(CAPTURE_PACKETS) + count(CAPTURE_PASSED),
+        bytes: count(CAPTURE_BYTES) + count(CAPTURE_PASSED_BYTES),
+        passed: count(CAPTURE_PASSED),
+      };
+    return last;
+  };
+  return {
+    can: captureCapabilities(wanted ?? reader.interfaces[0]?.linkType ?? 1),
+    get ended() {
+      return reader.ended && reader.failure === undefined;
+    },
+    receive: (burst) => readCapture(reader, burst),
+    send: () => {
+      throw new MillraceError("ERR_CAPABILITY", `"${locator.text}" was opened for reading`);
+    },
+    readable: (signal) => captureReadable(reader, signal),
+    writable: () => Promise.resolve(),
+    counters: (): DriverCounters => {
+      const { packets, bytes, passed } = counted();
+      return {
+        received: { packets, bytes },
+        transmitted: { packets: 0, bytes: 0 },
+        dropped: passed === 0 ? {} : { linktype: passed },
+        copies: {},
+        held: 0,
+      };
+    },
+    peer: (number) => reader.interfaces[number]?.name ?? `interface ${number}`,
+    close: async () => {
+      counted();
+      await closeReader(reader);
+    },
+  };
+}
