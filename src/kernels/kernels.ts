@@ -29,6 +29,7 @@ export interface Kernels {
   releaseRun(first: number, count: number): number;
   packCapture(state: number, burst: number, first: number): number;
   burstBytes(burst: number, verdict: number): number;
+  copyBytes(to: number, from: number, length: number): void;
   packetStart(burst: number, packet: number): number;
   packetEnd(burst: number, packet: number): number;
   packetLength(burst: number, packet: number): number;
@@ -44,6 +45,12 @@ export interface Kernels {
   packetChecksum(burst: number, packet: number, from: number, length: number): number;
   dissectBurst(burst: number, link: number, out: number, scratch: number): void;
   udpDatagrams(burst: number, first: number, scan: number): number;
+  virtioComplete(queue: number): number;
+  virtioFill(queue: number): number;
+  virtioReceive(queue: number, burst: number, most: number): number;
+  virtioSend(queue: number, burst: number, first: number): number;
+  virtqueueArm(queue: number, on: number): number;
+  virtqueueKick(queue: number): number;
 }
 
 let compiled: WasmModule | undefined;

@@ -4,6 +4,10 @@ import type { Bus, BusOptions, OpenBus } from "./bus.js";
 
 /** The ways to a device: what its name looks like, and who opens it, loaded when first used. */
 const BUSES: readonly { readonly name: RegExp; readonly load: () => Promise<OpenBus> }[] = [
+  {
+    name: /^[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/,
+    load: async () => (await import("../vfio/bus.js")).openVfioBus,
+  },
   { name: /@model$/, load: async () => (await import("../model/open.js")).openModelBus },
 ];
 

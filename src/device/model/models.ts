@@ -2,7 +2,9 @@ import { MillraceError } from "../../errors.js";
 import type { MakeModel } from "./device.js";
 
 /** Every device there is a model of, one line each. A model is loaded when it is first opened. */
-const MODELS: Readonly<Record<string, () => Promise<MakeModel>>> = {};
+const MODELS: Readonly<Record<string, () => Promise<MakeModel>>> = {
+  edu: async () => (await import("./edu.js")).createEdu,
+};
 
 /** What makes the model `name` (`e1000e`). Throws ERR_DEVICE for one that does not exist. */
 export async function findModel(name: string): Promise<MakeModel> {

@@ -19,6 +19,7 @@ export { packCapture } from "./capture-write";
 export { checksum, checksumCopy, packetChecksum } from "./checksum";
 export { udpDatagrams } from "./datagrams";
 export { dissectBurst } from "./dissect";
+export { copyBytes } from "./memory";
 export {
   packetCopy,
   packetEnd,
@@ -42,3 +43,5 @@ export {
   ringSend,
   ringSpace,
 } from "./ring";
+export { virtioComplete, virtioFill, virtioReceive, virtioSend } from "./virtio";
+export { virtqueueArm, virtqueueKick } from "./virtqueue";
