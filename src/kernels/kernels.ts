@@ -51,6 +51,16 @@ export interface Kernels {
   virtioSend(queue: number, burst: number, first: number): number;
   virtqueueArm(queue: number, on: number): number;
   virtqueueKick(queue: number): number;
+  udpPost(state: number): number;
+  udpReceived(state: number, count: number): void;
+  udpSplit(state: number, burst: number): number;
+  udpUnpost(state: number): void;
+  udpBuild(state: number, burst: number, first: number): number;
+  udpSegment(state: number): number;
+  udpSent(state: number, burst: number, messages: number, sent: number, zeroCopy: number): number;
+  udpRefuse(state: number, burst: number): number;
+  udpCalls(state: number): number;
+  udpCompleted(state: number, low: number, high: number): number;
 }
 
 let compiled: WasmModule | undefined;

@@ -47,6 +47,8 @@ export interface DriverCounters {
   readonly copies: Partial<Copies>;
   /** Packets taken by send() that are not yet on their way, or not yet given back by the kernel. */
   readonly held: number;
+  /** What others reported about packets sent (ICMP errors of a socket, by errno). No packets, and not to be added to them. */
+  readonly errors?: Readonly<Record<string, number>>;
 }
 
 /** One instruction of classic BPF (struct sock_filter, linux/filter.h). */

@@ -4,6 +4,7 @@ import type { OpenDriver } from "./port.js";
 /** Every kind of port, one line each. A kind is loaded when it is first opened. */
 export const PORT_KINDS: Readonly<Record<string, () => Promise<OpenDriver>>> = {
   pcap: async () => (await import("./pcap/port.js")).openPcap,
+  udp: async () => (await import("./udp/udp.js")).openUdp,
 };
 
 /** The opener of a kind of port. Throws ERR_LOCATOR for one that does not exist. */
