@@ -45,6 +45,7 @@ export interface Kernels {
   packetChecksum(burst: number, packet: number, from: number, length: number): number;
   dissectBurst(burst: number, link: number, out: number, scratch: number): void;
   udpDatagrams(burst: number, first: number, scan: number): number;
+  virtioCommand(queue: number, address: number, length: number, answer: number): void;
   virtioComplete(queue: number): number;
   virtioFill(queue: number): number;
   virtioReceive(queue: number, burst: number, most: number): number;

@@ -336,3 +336,17 @@ function tableEntry(queue: u32, table: u32, index: u32, iova: u64, length: u32, 
   // A packed table is read to its end and has neither ids nor chaining [2.8.8].
   store<u32>(at, isPacked(queue) ? 0 : flags | ((index + 1) << 16), VIRTQ_SPLIT_FLAGS);
 }
+
+/** Puts one command up on a control queue: `length` bytes at `address` to read, one byte at `answer` to write. */
+export function virtioCommand(queue: u32, address: u32, length: u32, answer: u32): void {
+  const bias = load<u64>(queue, VQ_BIAS);
+  const id = takeId(queue);
+  // Frame 0 is nobody's: completing the command releases nothing.
+  store<u32>(recordOf(queue, id), 1, RECORD_COUNT);
+  store<u32>(recordOf(queue, id), 0, RECORD_BYTES);
+  store<u32>(recordOf(queue, id), 0, RECORD_FRAMES);
+  const first = place(queue, id, 0, 0, <u64>address + bias, length, VIRTQ_NEXT);
+  place(queue, id, 1, first, <u64>answer + bias, 1, VIRTQ_WRITE);
+  offer(queue, id, 2);
+  publish(queue);
+}
