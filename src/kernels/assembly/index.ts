@@ -45,6 +45,5 @@ export {
 } from "./ring";
 export { udpPost, udpReceived, udpSplit, udpUnpost } from "./udp-receive";
 export { udpBuild, udpCalls, udpCompleted, udpRefuse, udpSegment, udpSent } from "./udp-send";
-export { virtioComplete, virtioFill, virtioReceive, virtioSend } from "./virtio";
 export { virtioCommand, virtioComplete, virtioFill, virtioReceive, virtioSend } from "./virtio";
 export { virtqueueArm, virtqueueKick } from "./virtqueue";
