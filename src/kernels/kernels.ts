@@ -62,6 +62,11 @@ export interface Kernels {
   udpRefuse(state: number, burst: number): number;
   udpCalls(state: number): number;
   udpCompleted(state: number, low: number, high: number): number;
+  e1000eFill(queue: number): void;
+  e1000eReceive(queue: number, burst: number, most: number): number;
+  e1000eSend(queue: number, burst: number, first: number): number;
+  e1000eClean(queue: number): number;
+  e1000eFlush(queue: number): number;
 }
 
 let compiled: WasmModule | undefined;

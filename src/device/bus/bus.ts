@@ -79,7 +79,7 @@ export interface Bus {
 
   /** Command register, bit 2: whether the device may move memory by itself at all. */
   setBusMaster(on: boolean): void;
-  /** Resets the function; configuration, mappings and interrupts are as after opening, bus mastering is off. */
+  /** Resets the function: its registers are as after power-up, bus mastering and interrupts are off. Mappings stay. */
   reset(): void;
   /** Bus mastering off, reset, all mappings undone, everything given back. Idempotent. */
   close(): Promise<void>;

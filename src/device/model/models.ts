@@ -4,6 +4,7 @@ import type { MakeModel } from "./device.js";
 /** Every device there is a model of, one line each. A model is loaded when it is first opened. */
 const MODELS: Readonly<Record<string, () => Promise<MakeModel>>> = {
   edu: async () => (await import("./edu.js")).createEdu,
+  e1000e: async () => (await import("./e1000e/model.js")).makeE1000e,
 };
 
 /** What makes the model `name` (`e1000e`). Throws ERR_DEVICE for one that does not exist. */

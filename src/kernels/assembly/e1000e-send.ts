@@ -1,0 +1,419 @@
+// Transmit queues of the 82574L: from bursts to its descriptors, and frames back once it reports them sent.
+import {
+  HEADER_LIMIT,
+  MARK_BYTES,
+  MARK_INDEX,
+  MARK_PACKETS,
+  MARK_SHIFT,
+  TX_CONTEXT_IPV4,
+  TX_CONTEXT_TCP,
+  TX_DATA,
+  TX_DONE,
+  TX_END,
+  TX_EXTENDED,
+  TX_FCS,
+  TX_IP_SUM,
+  TX_L4_SUM,
+  TX_REPORT,
+  TX_SEGMENT,
+  TX_TAG,
+  TXD_COMMAND,
+  TXD_OPTIONS,
+  TXQ_BATCH,
+  TXQ_BIAS,
+  TXQ_BYTES,
+  TXQ_CLEAN,
+  TXQ_CONTEXT,
+  TXQ_COPIED,
+  TXQ_COUNT,
+  TXQ_DESCS,
+  TXQ_FRAGMENTS,
+  TXQ_FRAMES,
+  TXQ_HELD,
+  TXQ_LARGEST,
+  TXQ_MARK_FIRST,
+  TXQ_MARK_NEXT,
+  TXQ_MARKS,
+  TXQ_NEXT,
+  TXQ_OWNER,
+  TXQ_PACKETS,
+  TXQ_REFUSED,
+  TXQ_SCRATCH,
+  TXQ_TAIL,
+} from "../e1000e";
+import {
+  BURST_COUNT,
+  BURST_DESCS,
+  BURST_METAS,
+  BURST_PACKETS,
+  BURST_STARTS,
+  CHECKSUM_MASK,
+  CHECKSUM_PARTIAL,
+  CONTINUED,
+  DESC_ADDR,
+  DESC_LEN,
+  DESC_OPTIONS,
+  DESC_SIZE,
+  FAULT_DANGLING,
+  FAULT_LENGTH,
+  FAULT_OWNER,
+  META_FLAGS,
+  META_SEGMENT,
+  META_SHIFT,
+  META_TAGGED,
+  META_TCP_SEGMENTS,
+  META_UDP_SEGMENTS,
+  META_VERDICT,
+  META_VLAN,
+  VERDICT_MOVED,
+  VERDICT_PASS,
+} from "../structs";
+import { frameShift, moveFrame, releaseFrame, selfOwner, takeFrame } from "./arena";
+import { descriptorFault } from "./ring";
+
+function add(at: u32, value: u64): void {
+  store<u64>(at, load<u64>(at) + value);
+}
+
+/** Frees the frames of every packet the card has reported sent. Returns how many packets. */
+export function e1000eClean(queue: u32): u32 {
+  const descs = load<u32>(queue, TXQ_DESCS);
+  const mask = load<u32>(queue, TXQ_COUNT) - 1;
+  const frames = load<u32>(queue, TXQ_FRAMES);
+  const marks = load<u32>(queue, TXQ_MARKS);
+  const owner = load<u32>(queue, TXQ_OWNER);
+  const self = selfOwner();
+  const end = load<u32>(queue, TXQ_MARK_NEXT);
+  let first = load<u32>(queue, TXQ_MARK_FIRST);
+  let clean = load<u32>(queue, TXQ_CLEAN);
+  let packets: u32 = 0;
+  while (first != end) {
+    const mark = marks + ((first & mask) << MARK_SHIFT);
+    const index = load<u32>(mark, MARK_INDEX);
+    if ((atomic.load<u32>(descs + ((index & mask) << 4) + TXD_OPTIONS) & TX_DONE) == 0) break;
+    while (clean != index + 1) {
+      const held = frames + ((clean & mask) << 2);
+      const frame = load<u32>(held);
+      if (frame != 0) {
+        if (moveFrame(frame >> frameShift, owner, self)) releaseFrame(frame);
+        store<u32>(held, 0);
+      }
+      clean++;
+    }
+    packets += load<u32>(mark, MARK_PACKETS);
+    add(queue + TXQ_BYTES, load<u32>(mark, MARK_BYTES));
+    first++;
+  }
+  store<u32>(queue, first, TXQ_MARK_FIRST);
+  store<u32>(queue, clean, TXQ_CLEAN);
+  store<u32>(queue, load<u32>(queue, TXQ_HELD) - packets, TXQ_HELD);
+  add(queue + TXQ_PACKETS, packets);
+  return packets;
+}
+
+/** Takes everything back that the card, now in reset, had; the ring is as new. Returns how many packets were lost. */
+export function e1000eFlush(queue: u32): u32 {
+  const count = load<u32>(queue, TXQ_COUNT);
+  const frames = load<u32>(queue, TXQ_FRAMES);
+  const owner = load<u32>(queue, TXQ_OWNER);
+  const self = selfOwner();
+  const lost = load<u32>(queue, TXQ_HELD);
+  for (let slot: u32 = 0; slot < count; slot++) {
+    const frame = load<u32>(frames + (slot << 2));
+    if (frame != 0 && moveFrame(frame >> frameShift, owner, self)) releaseFrame(frame);
+    store<u32>(frames + (slot << 2), 0);
+  }
+  memory.fill(<usize>load<u32>(queue, TXQ_DESCS), 0, <usize>(count << 4));
+  store<u32>(queue, 0, TXQ_NEXT);
+  store<u32>(queue, 0, TXQ_CLEAN);
+  store<u32>(queue, 0, TXQ_MARK_FIRST);
+  store<u32>(queue, 0, TXQ_MARK_NEXT);
+  store<u32>(queue, 0, TXQ_HELD);
+  store<u32>(queue, 0, TXQ_TAIL);
+  store<u64>(queue, 0, TXQ_CONTEXT);
+  return lost;
+}
+
+// What `plan` found out about a packet.
+let headerBytes: u32 = 0; // to be copied into a frame of their own, for segmentation; else 0
+let contextLow: u32 = 0;
+let contextHigh: u32 = 0;
+let contextCommand: u32 = 0;
+let contextStatus: u32 = 0;
+let command: u32 = 0;
+let options: u32 = 0;
+
+/**
+ * Takes packets with verdict PASS from number `first` on, as long as they fit; each descriptor becomes one of
+ * the card's as it stands. Returns the first number not looked at, or a negative fault.
+ */
+export function e1000eSend(queue: u32, burst: u32, first: u32): i32 {
+  const packets = load<u32>(burst, BURST_PACKETS);
+  const count = load<u32>(burst, BURST_COUNT);
+  const metas = load<u32>(burst, BURST_METAS);
+  const starts = load<u32>(burst, BURST_STARTS);
+  const descs = load<u32>(burst, BURST_DESCS);
+  const size = load<u32>(queue, TXQ_COUNT);
+  const fragments = load<u32>(queue, TXQ_FRAGMENTS);
+  const before = load<u32>(queue, TXQ_NEXT);
+  let space = size - 1 - (before - load<u32>(queue, TXQ_CLEAN));
+  let marked = before;
+  let newPackets: u32 = 0;
+  let newBytes: u32 = 0;
+  let taken: u32 = 0;
+  let result: i32 = <i32>packets;
+  for (let packet = first; packet < packets; packet++) {
+    const meta = metas + (packet << META_SHIFT);
+    if (load<u8>(meta, META_VERDICT) != VERDICT_PASS) continue;
+    const start = load<u32>(starts + (packet << 2));
+    const end = packet + 1 < packets ? load<u32>(starts + ((packet + 1) << 2)) : count;
+    const pieces = end - start;
+    // A context and a header of its own may come on top.
+    if (pieces + 2 > space || pieces - 1 > fragments) {
+      result = <i32>packet;
+      break;
+    }
+    const wrong = check(descs, start, end);
+    if (wrong != 0) {
+      result = wrong;
+      break;
+    }
+    const bytes = lengthOf(descs, start, end);
+    if (!plan(queue, meta, descs, start, end, bytes)) {
+      for (let i = start; i < end; i++) releaseFrame(<u32>load<u64>(descs + i * DESC_SIZE, DESC_ADDR));
+      add(queue + TXQ_REFUSED, 1);
+      store<u8>(meta, VERDICT_MOVED, META_VERDICT);
+      continue;
+    }
+    const from = load<u32>(queue, TXQ_NEXT);
+    const written = write(queue, descs, start, end);
+    if (written != 0) {
+      result = written > 0 ? <i32>packet : written;
+      break;
+    }
+    store<u8>(meta, VERDICT_MOVED, META_VERDICT);
+    const next = load<u32>(queue, TXQ_NEXT);
+    space -= next - from;
+    newPackets++;
+    taken++;
+    newBytes += bytes;
+    if (next - marked >= <u32>TXQ_BATCH) {
+      mark(queue, newPackets, newBytes);
+      marked = next;
+      newPackets = 0;
+      newBytes = 0;
+    }
+  }
+  if (newPackets != 0) mark(queue, newPackets, newBytes);
+  if (taken != 0) {
+    store<u32>(queue, load<u32>(queue, TXQ_HELD) + taken, TXQ_HELD);
+    store<u32>(queue, load<u32>(queue, TXQ_NEXT) & (size - 1), TXQ_TAIL);
+  }
+  return result;
+}
+
+function check(descs: u32, start: u32, end: u32): i32 {
+  for (let index = start; index < end; index++) {
+    const at = descs + index * DESC_SIZE;
+    let wrong = descriptorFault(at);
+    if (wrong == 0 && ((load<u32>(at, DESC_OPTIONS) & CONTINUED) != 0) != index + 1 < end)
+      wrong = FAULT_DANGLING;
+    if (wrong == 0 && load<u32>(at, DESC_LEN) < <u32>(index == start ? 14 : 1)) wrong = FAULT_LENGTH;
+    if (wrong != 0) return -(<i32>((index << 8) | wrong));
+  }
+  return 0;
+}
+
+/** Hands the packet's frames from this worker to the queue, all or none of them. */
+function claim(descs: u32, start: u32, end: u32, self: u32, owner: u32): i32 {
+  for (let index = start; index < end; index++) {
+    if (moveFrame(<u32>load<u64>(descs + index * DESC_SIZE, DESC_ADDR) >> frameShift, self, owner)) continue;
+    for (let back = start; back < index; back++)
+      moveFrame(<u32>load<u64>(descs + back * DESC_SIZE, DESC_ADDR) >> frameShift, owner, self);
+    return -(<i32>((index << 8) | FAULT_OWNER));
+  }
+  return 0;
+}
+
+function lengthOf(descs: u32, start: u32, end: u32): u32 {
+  let bytes: u32 = 0;
+  for (let i = start; i < end; i++) bytes += load<u32>(descs + i * DESC_SIZE, DESC_LEN);
+  return bytes;
+}
+
+/** The last descriptor written so far tells when it is done. */
+function mark(queue: u32, packets: u32, bytes: u32): void {
+  const mask = load<u32>(queue, TXQ_COUNT) - 1;
+  const index = load<u32>(queue, TXQ_NEXT) - 1;
+  const number = load<u32>(queue, TXQ_MARK_NEXT);
+  const at = load<u32>(queue, TXQ_MARKS) + ((number & mask) << MARK_SHIFT);
+  const desc = load<u32>(queue, TXQ_DESCS) + ((index & mask) << 4);
+  store<u32>(desc, load<u32>(desc, TXD_COMMAND) | TX_REPORT, TXD_COMMAND);
+  store<u32>(at, index, MARK_INDEX);
+  store<u32>(at, packets, MARK_PACKETS);
+  store<u32>(at, bytes, MARK_BYTES);
+  store<u32>(queue, number + 1, TXQ_MARK_NEXT);
+}
+
+/** Where the first bytes of a packet can be read in one piece: in place, or in the queue's scratch. */
+function headers(queue: u32, descs: u32, start: u32, end: u32, bytes: u32): u32 {
+  const wanted = min<u32>(bytes, HEADER_LIMIT);
+  const linear = <u32>load<u64>(descs + start * DESC_SIZE, DESC_ADDR);
+  if (load<u32>(descs + start * DESC_SIZE, DESC_LEN) >= wanted) return linear;
+  let done: u32 = 0;
+  for (let i = start; i < end && done < wanted; i++) {
+    const at = descs + i * DESC_SIZE;
+    const part = min<u32>(load<u32>(at, DESC_LEN), wanted - done);
+    memory.copy(<usize>(queue + TXQ_SCRATCH + done), <usize>load<u64>(at, DESC_ADDR), <usize>part);
+    done += part;
+  }
+  return queue + TXQ_SCRATCH;
+}
+
+/** Works out context, command and options of a packet. False: this card cannot send it. */
+function plan(queue: u32, meta: u32, descs: u32, start: u32, end: u32, bytes: u32): bool {
+  const flags = <u32>load<u16>(meta, META_FLAGS);
+  headerBytes = 0;
+  contextCommand = 0;
+  command = TX_EXTENDED | TX_DATA | TX_FCS;
+  options = 0;
+  if ((flags & META_TAGGED) != 0) {
+    command |= TX_TAG;
+    options = (<u32>load<u16>(meta, META_VLAN)) << 16;
+  }
+  if ((flags & META_UDP_SEGMENTS) != 0) return false;
+  const segment = (flags & META_TCP_SEGMENTS) != 0 ? <u32>load<u16>(meta, META_SEGMENT) : 0;
+  if ((flags & CHECKSUM_MASK) != CHECKSUM_PARTIAL && segment == 0)
+    return bytes <= load<u32>(queue, TXQ_LARGEST);
+
+  const limit = min<u32>(bytes, HEADER_LIMIT);
+  const at = headers(queue, descs, start, end, bytes);
+  let l3: u32 = 14;
+  let kind = bswap<u16>(load<u16>(at, 12));
+  while ((kind == 0x8100 || kind == 0x88a8) && l3 + 4 <= limit) {
+    kind = bswap<u16>(load<u16>(at + l3, 2));
+    l3 += 4;
+  }
+  let l4: u32 = 0;
+  let protocol: u32 = 0;
+  if (kind == 0x0800 && l3 + 20 <= limit) {
+    l4 = l3 + ((<u32>load<u8>(at + l3) & 15) << 2);
+    protocol = load<u8>(at + l3, 9);
+  } else if (kind == 0x86dd && l3 + 40 <= limit) {
+    l4 = l3 + 40;
+    protocol = load<u8>(at + l3, 6);
+    // Hop-by-hop, routing, destination options: each says which is next and how long it is (RFC 8200, 4).
+    while ((protocol == 0 || protocol == 43 || protocol == 60) && l4 + 8 <= limit) {
+      protocol = load<u8>(at + l4);
+      l4 += (<u32>load<u8>(at + l4, 1) + 1) << 3;
+    }
+  }
+  if (l4 < l3 + 20 || (protocol != 6 && protocol != 17)) return false;
+  const field = l4 + (protocol == 6 ? 16 : 6);
+  if (field + 2 > limit || field > 255) return false;
+  options |= TX_L4_SUM;
+  contextLow = l3 | ((l3 + 10) << 8) | ((l4 - 1) << 16);
+  contextHigh = l4 | (field << 8);
+  contextCommand =
+    TX_EXTENDED | (protocol == 6 ? TX_CONTEXT_TCP : 0) | (kind == 0x0800 ? TX_CONTEXT_IPV4 : 0);
+  contextStatus = 0;
+  if (segment == 0) return bytes <= load<u32>(queue, TXQ_LARGEST);
+  if (protocol != 6 || l4 + 20 > limit) return false;
+  const all = l4 + ((<u32>load<u8>(at + l4, 12) >> 4) << 2);
+  if (all > limit || all < l4 + 20 || all >= bytes || segment + all > load<u32>(queue, TXQ_LARGEST))
+    return false;
+  if (bytes - all >= 1 << 20) return false;
+  headerBytes = all;
+  command |= TX_SEGMENT;
+  options |= TX_L4_SUM | (kind == 0x0800 ? TX_IP_SUM : 0);
+  contextCommand |= TX_SEGMENT | (bytes - all);
+  contextStatus = (all << 8) | (segment << 16);
+  if (at != queue + TXQ_SCRATCH) memory.copy(<usize>(queue + TXQ_SCRATCH), <usize>at, <usize>all);
+  prepareSegmentation(queue + TXQ_SCRATCH, l3, l4, kind == 0x0800);
+  return true;
+}
+
+// The card fills in each segment's lengths and sums, and expects in the TCP checksum the sum of the pseudo-header
+// without a length (7.2.6).
+function prepareSegmentation(at: u32, l3: u32, l4: u32, ipv4: bool): void {
+  let sum: u32 = 6;
+  const addresses: u32 = ipv4 ? l3 + 12 : l3 + 8;
+  for (let i = addresses; i < addresses + (ipv4 ? 8 : 32); i += 2) sum += <u32>bswap<u16>(load<u16>(at + i));
+  sum = (sum & 0xffff) + (sum >> 16);
+  sum = (sum & 0xffff) + (sum >> 16);
+  store<u16>(at + l4, bswap<u16>(<u16>sum), 16);
+  if (ipv4) store<u16>(at + l3, 0, 10);
+  store<u16>(at + l3 + (ipv4 ? 2 : 4), 0);
+}
+
+/**
+ * Writes one packet's descriptors and hands its frames to the card. 1: the pool has no frame for the headers;
+ * negative: a fault. Then nothing was done.
+ */
+function write(queue: u32, descs: u32, start: u32, end: u32): i32 {
+  const ring = load<u32>(queue, TXQ_DESCS);
+  const mask = load<u32>(queue, TXQ_COUNT) - 1;
+  const frames = load<u32>(queue, TXQ_FRAMES);
+  const bias = load<u64>(queue, TXQ_BIAS);
+  const owner = load<u32>(queue, TXQ_OWNER);
+  const self = selfOwner();
+  let next = load<u32>(queue, TXQ_NEXT);
+  let skip = headerBytes;
+  let head: u32 = 0;
+  if (skip != 0) {
+    head = takeFrame();
+    if (head == 0) return 1;
+  }
+  const wrong = claim(descs, start, end, self, owner);
+  if (wrong != 0) {
+    if (head != 0) releaseFrame(head);
+    return wrong;
+  }
+  if (contextCommand != 0) {
+    const segments = (contextCommand & TX_SEGMENT) != 0;
+    const same =
+      load<u32>(queue, TXQ_CONTEXT) == contextLow && load<u32>(queue, TXQ_CONTEXT + 4) == contextHigh;
+    if (segments || !same) {
+      const at = ring + ((next & mask) << 4);
+      store<u32>(at, contextLow);
+      store<u32>(at, contextHigh, 4);
+      store<u32>(at, contextCommand, TXD_COMMAND);
+      store<u32>(at, contextStatus, TXD_OPTIONS);
+      store<u32>(frames + ((next & mask) << 2), 0);
+      // A context for segmentation says more than its offsets: the next packet needs one of its own.
+      store<u32>(queue, segments ? 0 : contextLow, TXQ_CONTEXT);
+      store<u32>(queue, segments ? 0 : contextHigh, TXQ_CONTEXT + 4);
+      next++;
+    }
+  }
+  if (head != 0) {
+    memory.copy(<usize>head, <usize>(queue + TXQ_SCRATCH), <usize>skip);
+    add(queue + TXQ_COPIED, skip);
+    moveFrame(head >> frameShift, self, owner);
+    emit(ring + ((next & mask) << 4), bias + head, skip, 0);
+    store<u32>(frames + ((next & mask) << 2), head);
+    next++;
+  }
+  for (let i = start; i < end; i++) {
+    const at = descs + i * DESC_SIZE;
+    const address = <u32>load<u64>(at, DESC_ADDR);
+    const length = load<u32>(at, DESC_LEN);
+    const passed = min<u32>(skip, length);
+    skip -= passed;
+    if (passed == length) {
+      if (moveFrame(address >> frameShift, owner, self)) releaseFrame(address); // all of it was header
+      continue;
+    }
+    emit(ring + ((next & mask) << 4), bias + address + passed, length - passed, i + 1 == end ? TX_END : 0);
+    store<u32>(frames + ((next & mask) << 2), address);
+    next++;
+  }
+  store<u32>(queue, next, TXQ_NEXT);
+  return 0;
+}
+
+function emit(at: u32, address: u64, length: u32, end: u32): void {
+  store<u64>(at, address);
+  store<u32>(at, command | length | end, TXD_COMMAND);
+  store<u32>(at, options, TXD_OPTIONS);
+}

@@ -1,0 +1,270 @@
+// Receive queues of the 82574L: from its descriptors to bursts, and frames back into its descriptors. The card
+// is not believed: lengths, ends and indices are checked, and a frame is handed on only from the queue's owner.
+import {
+  RX_BROKEN,
+  RX_DONE,
+  RX_END,
+  RX_IP_BAD,
+  RX_L4_BAD,
+  RX_L4_SUM,
+  RX_VLAN,
+  RXD_LENGTH,
+  RXD_LENGTHS,
+  RXD_RSS_HASH,
+  RXD_RSS_TYPE,
+  RXD_STATUS,
+  RXD_VLAN,
+  RXQ_BATCH,
+  RXQ_BIAS,
+  RXQ_BUFFERS,
+  RXQ_BYTES,
+  RXQ_COPIED,
+  RXQ_COPYBREAK,
+  RXQ_COUNT,
+  RXQ_DESCS,
+  RXQ_ERRORS,
+  RXQ_FAULTS,
+  RXQ_FILLED,
+  RXQ_FRAMES,
+  RXQ_HEADROOM,
+  RXQ_MOST,
+  RXQ_NEXT,
+  RXQ_OWNER,
+  RXQ_PACKETS,
+  RXQ_QUEUE,
+  RXQ_SIZE,
+  RXQ_SIZE0,
+  RXQ_STARVED,
+  RXQ_TAIL,
+  RXQ_TOLD,
+} from "../e1000e";
+import {
+  BURST_CAPACITY,
+  BURST_COUNT,
+  BURST_DESCS,
+  BURST_METAS,
+  BURST_PACKETS,
+  BURST_STARTS,
+  CHECKSUM_BAD,
+  CHECKSUM_GOOD,
+  CONTINUED,
+  DESC_ADDR,
+  DESC_LEN,
+  DESC_OPTIONS,
+  DESC_SIZE,
+  META_FLAGS,
+  META_HASH,
+  META_HASHED,
+  META_QUEUE,
+  META_SHIFT,
+  META_TAGGED,
+  META_VLAN,
+  META_WIRE_LENGTH,
+} from "../structs";
+import { frameMask, frameShift, moveFrame, selfOwner, takeFrame } from "./arena";
+
+function add(at: u32, value: u64): void {
+  store<u64>(at, load<u64>(at) + value);
+}
+
+/** Gives empty slots their frames back, as far as the pool has any; sets RXQ_TAIL once there are enough. */
+export function e1000eFill(queue: u32): void {
+  const descs = load<u32>(queue, RXQ_DESCS);
+  const count = load<u32>(queue, RXQ_COUNT);
+  const next = load<u32>(queue, RXQ_NEXT);
+  const frames = load<u32>(queue, RXQ_FRAMES);
+  const buffers = load<u32>(queue, RXQ_BUFFERS);
+  const headroom = load<u32>(queue, RXQ_HEADROOM);
+  const bias = load<u64>(queue, RXQ_BIAS);
+  const owner = load<u32>(queue, RXQ_OWNER);
+  const self = selfOwner();
+  let filled = load<u32>(queue, RXQ_FILLED);
+  // One slot stays empty: a tail that has caught up with the head would mean that the card has nothing.
+  while (filled - next < count - 1) {
+    const slot = filled & (count - 1);
+    const held = frames + ((slot * buffers) << 2);
+    let whole = true;
+    for (let i: u32 = 0; i < buffers; i++) {
+      if (load<u32>(held + (i << 2)) != 0) continue;
+      const frame = takeFrame();
+      if (frame == 0) {
+        whole = false;
+        break;
+      }
+      moveFrame(frame >> frameShift, self, owner);
+      store<u32>(held + (i << 2), frame);
+    }
+    if (!whole) {
+      add(queue + RXQ_STARVED, 1);
+      break;
+    }
+    const first = load<u32>(held);
+    if (buffers == 1) {
+      const at = descs + (slot << 4);
+      store<u64>(at, bias + bufferOf(first, headroom));
+      store<u64>(at, 0, 8);
+    } else {
+      const at = descs + (slot << 5);
+      store<u64>(at, bias + bufferOf(first, headroom));
+      for (let i: u32 = 1; i < 4; i++) {
+        // All ones: no such buffer. Buffer 1 is always there, so the bit that becomes RX_DONE is 0.
+        store<u64>(at + (i << 3), i < buffers ? bias + load<u32>(held + (i << 2)) : ~(<u64>0));
+      }
+    }
+    filled++;
+  }
+  store<u32>(queue, filled, RXQ_FILLED);
+  if (filled - load<u32>(queue, RXQ_TOLD) >= <u32>RXQ_BATCH) {
+    store<u32>(queue, filled, RXQ_TOLD);
+    // The tail counts 16 bytes, whatever the size of a descriptor.
+    store<u32>(queue, (filled & (count - 1)) << (buffers == 1 ? 0 : 1), RXQ_TAIL);
+  }
+}
+
+// Frames that all start their data at the same offset fight for the same cache sets.
+function bufferOf(frame: u32, headroom: u32): u32 {
+  return headroom == 0 ? frame : frame + headroom + (((frame >> frameShift) & 15) << 6);
+}
+
+/**
+ * Appends what the card has completed to `burst`, up to `most` packets; frames become this worker's. Refills
+ * the ring. Returns how many packets.
+ */
+export function e1000eReceive(queue: u32, burst: u32, most: u32): u32 {
+  const descs = load<u32>(queue, RXQ_DESCS);
+  const count = load<u32>(queue, RXQ_COUNT);
+  const filled = load<u32>(queue, RXQ_FILLED);
+  const buffers = load<u32>(queue, RXQ_BUFFERS);
+  const shift: u32 = buffers == 1 ? 4 : 5;
+  const capacity = load<u32>(burst, BURST_CAPACITY);
+  const limit = load<u32>(queue, RXQ_MOST);
+  let next = load<u32>(queue, RXQ_NEXT);
+  const before = next;
+  let taken: u32 = 0;
+  while (taken < most) {
+    // How many descriptors does the next packet span? All of them must be done, and have been given to the card.
+    let length: u32 = 0;
+    let status: u32 = 0;
+    while (next + length != filled && length < limit) {
+      status = atomic.load<u32>(descs + (((next + length) & (count - 1)) << shift) + RXD_STATUS);
+      if ((status & RX_DONE) == 0) break;
+      length++;
+      if ((status & RX_END) != 0) break;
+    }
+    if (length == 0 || (status & RX_DONE) == 0) break;
+    if ((status & RX_END) == 0) {
+      if (length < limit) break;
+      add(queue + RXQ_FAULTS, 1);
+      next += length;
+      continue;
+    }
+    if (load<u32>(burst, BURST_COUNT) + length * buffers > capacity) break;
+    if ((status & RX_BROKEN) != 0) add(queue + RXQ_ERRORS, 1);
+    else if (handOver(queue, burst, next, length, status)) taken++;
+    next += length;
+  }
+  if (next != before) {
+    store<u32>(queue, next, RXQ_NEXT);
+    e1000eFill(queue);
+  }
+  return taken;
+}
+
+function pieceLength(at: u32, buffer: u32): u32 {
+  return buffer == 0 ? <u32>load<u16>(at, RXD_LENGTH) : <u32>load<u16>(at + ((buffer - 1) << 1), RXD_LENGTHS);
+}
+
+/** Moves one packet of `length` descriptors to the burst. False: the card's lengths cannot be true, nothing moved. */
+function handOver(queue: u32, burst: u32, next: u32, length: u32, status: u32): bool {
+  const descs = load<u32>(queue, RXQ_DESCS);
+  const mask = load<u32>(queue, RXQ_COUNT) - 1;
+  const frames = load<u32>(queue, RXQ_FRAMES);
+  const buffers = load<u32>(queue, RXQ_BUFFERS);
+  const shift: u32 = buffers == 1 ? 4 : 5;
+  const size0 = load<u32>(queue, RXQ_SIZE0);
+  const size = load<u32>(queue, RXQ_SIZE);
+  const headroom = load<u32>(queue, RXQ_HEADROOM);
+  const owner = load<u32>(queue, RXQ_OWNER);
+  const self = selfOwner();
+  const packet = load<u32>(burst, BURST_PACKETS);
+  const start = load<u32>(burst, BURST_COUNT);
+  const out = load<u32>(burst, BURST_DESCS);
+  let total: u32 = 0;
+  let pieces: u32 = 0;
+  for (let i: u32 = 0; i < length; i++) {
+    const slot = (next + i) & mask;
+    const at = descs + (slot << shift);
+    for (let b: u32 = 0; b < buffers; b++) {
+      const bytes = pieceLength(at, b);
+      if (bytes == 0) continue;
+      const frame = load<u32>(frames + ((slot * buffers + b) << 2));
+      const wrong = bytes > (b == 0 ? size0 : size) || frame == 0 || (pieces == 0 && (b != 0 || bytes < 14));
+      if (wrong) {
+        add(queue + RXQ_FAULTS, 1);
+        return false;
+      }
+      const desc = out + (start + pieces) * DESC_SIZE;
+      store<u64>(desc, b == 0 ? bufferOf(frame, headroom) : frame, DESC_ADDR);
+      store<u32>(desc, bytes, DESC_LEN);
+      store<u32>(desc, CONTINUED, DESC_OPTIONS);
+      total += bytes;
+      pieces++;
+    }
+  }
+  if (pieces == 0) {
+    add(queue + RXQ_FAULTS, 1);
+    return false;
+  }
+  const copied =
+    pieces == 1 && total <= load<u32>(queue, RXQ_COPYBREAK) && copyOut(queue, out + start * DESC_SIZE);
+  if (!copied) {
+    for (let i: u32 = 0; i < pieces; i++)
+      moveFrame(<u32>load<u64>(out + (start + i) * DESC_SIZE, DESC_ADDR) >> frameShift, owner, self);
+    for (let i: u32 = 0; i < length; i++) {
+      const slot = (next + i) & mask;
+      const at = descs + (slot << shift);
+      for (let b: u32 = 0; b < buffers; b++)
+        if (pieceLength(at, b) != 0) store<u32>(frames + ((slot * buffers + b) << 2), 0);
+    }
+  }
+  store<u32>(out + (start + pieces - 1) * DESC_SIZE, 0, DESC_OPTIONS);
+  const last = descs + (((next + length - 1) & mask) << shift);
+  describe(queue, load<u32>(burst, BURST_METAS) + (packet << META_SHIFT), last, status, total);
+  store<u32>(load<u32>(burst, BURST_STARTS) + (packet << 2), start);
+  store<u32>(burst, packet + 1, BURST_PACKETS);
+  store<u32>(burst, start + pieces, BURST_COUNT);
+  add(queue + RXQ_PACKETS, 1);
+  add(queue + RXQ_BYTES, total);
+  return true;
+}
+
+/** Copies a short packet into a frame of its own, so that the card keeps the one it wrote. False: the pool is empty. */
+function copyOut(queue: u32, desc: u32): bool {
+  const frame = takeFrame();
+  if (frame == 0) return false;
+  const from = <u32>load<u64>(desc, DESC_ADDR);
+  const bytes = load<u32>(desc, DESC_LEN);
+  const to = frame + (from & frameMask);
+  memory.copy(<usize>to, <usize>from, <usize>bytes);
+  store<u64>(desc, to, DESC_ADDR);
+  add(queue + RXQ_COPIED, bytes);
+  return true;
+}
+
+function describe(queue: u32, meta: u32, last: u32, status: u32, total: u32): void {
+  memory.fill(<usize>meta, 0, 1 << META_SHIFT);
+  let flags: u32 = 0;
+  if ((status & (RX_L4_BAD | RX_IP_BAD)) != 0) flags = CHECKSUM_BAD;
+  else if ((status & RX_L4_SUM) != 0) flags = CHECKSUM_GOOD;
+  if ((status & RX_VLAN) != 0) {
+    flags |= META_TAGGED;
+    store<u16>(meta, load<u16>(last, RXD_VLAN), META_VLAN);
+  }
+  if ((load<u32>(last, RXD_RSS_TYPE) & 15) != 0) {
+    flags |= META_HASHED;
+    store<u32>(meta, load<u32>(last, RXD_RSS_HASH), META_HASH);
+  }
+  store<u16>(meta, <u16>flags, META_FLAGS);
+  store<u32>(meta, total, META_WIRE_LENGTH);
+  store<u8>(meta, <u8>load<u32>(queue, RXQ_QUEUE), META_QUEUE);
+}
