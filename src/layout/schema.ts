@@ -134,7 +134,28 @@ const size = z.union(
   { error: "expected a field or { product, over, when }" },
 );
 
+const setting = z.strictObject({
+  field,
+  to: z.union([z.int().min(0), z.string()], { error: "expected a number or a word" }),
+  plus: z.int().min(0).optional(),
+  over: z.int().min(1).optional(),
+});
+const controlForm = z.strictObject({
+  bytes: z.int().min(1).max(2048),
+  set: z.array(setting),
+  if: z.string().optional(),
+  unless: z.string().optional(),
+});
+const scatter = z.strictObject({
+  set: z.array(setting).optional(),
+  before: z.array(controlForm).optional(),
+  after: z.array(controlForm).optional(),
+  stop: z.array(controlForm).optional(),
+  step: z.int().min(1).optional(),
+});
+
 const rules = {
+  scatter: scatter.nullish(),
   stream: z.array(fieldWith({ name: z.string().optional() }, "a field: { at, bytes } or { item }")).nullish(),
   header: length.optional(),
   length: fieldWith(
@@ -153,20 +174,6 @@ const rules = {
   fields: z
     .record(z.string(), fieldWith({ when: match.optional() }, "a field: { at, bytes } or { item }"))
     .nullish(),
-};
-
-const setting = z.strictObject({
-  field,
-  to: z.union([z.int().min(0), z.string()], { error: "expected a number or a word" }),
-  over: z.int().min(1).optional(),
-});
-const controlForm = z.strictObject({ bytes: z.int().min(1).max(2048), set: z.array(setting) });
-const scatterRules = {
-  set: z.array(setting).optional(),
-  before: z.array(controlForm).optional(),
-  after: z.array(controlForm).optional(),
-  stop: z.array(controlForm).optional(),
-  step: z.int().min(1).optional(),
 };
 
 /** The shape of a layout, for zod. */
@@ -195,11 +202,9 @@ export const layoutSchema = z
           name: z.string().optional(),
           when: match,
           ...rules,
-          scatter: z.strictObject(scatterRules).optional(),
         }),
       )
       .optional(),
-    scatter: z.strictObject(scatterRules).optional(),
   })
   .meta({ id: "Layout", title: "millrace layout", description: "How a protocol cuts chunks into datagrams" });
 

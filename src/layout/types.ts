@@ -15,8 +15,6 @@ export interface Layout extends LayoutRules {
   readonly when?: Match;
   /** Other forms of the same protocol: the first whose `when` holds replaces what it names. */
   readonly cases?: readonly LayoutCase[];
-  /** What scatter sends beside the data. */
-  readonly scatter?: Scatter;
 }
 
 export interface Parameter {
@@ -53,6 +51,8 @@ export interface LayoutRules {
   readonly lost?: Match | null;
   /** Fields that a chunk shows to its user. */
   readonly fields?: Readonly<Record<string, ShownField>> | null;
+  /** What scatter writes beyond what reading needs, and the control datagrams it sends. */
+  readonly scatter?: Scatter | null;
 }
 
 export type LayoutCase = LayoutRules & {
@@ -190,7 +190,7 @@ export type Size =
 
 /** What scatter writes into the bytes that reading does not decide. */
 export interface Scatter {
-  /** Bits of every datagram. */
+  /** Fields of every data datagram. */
   readonly set?: readonly Setting[];
   /** Control datagrams before and after the data of each chunk, and when the stream stops. */
   readonly before?: readonly ControlForm[];
@@ -204,11 +204,19 @@ export interface ControlForm {
   /** Bytes of the whole datagram. */
   readonly bytes: number;
   readonly set: readonly Setting[];
+  /** Sent only if the user gave a value for the field of this name; or only if not. */
+  readonly if?: string;
+  readonly unless?: string;
 }
 
-/** The field gets a number, or what the word names, divided by `over`. */
+/**
+ * The field gets a number, a value that the user gave by name (0 if not), or what one of these words names:
+ * `sequence` (of the datagram, in its stream), `datagram` (its number in the chunk, from 0), `datagrams` (of data, in the chunk), `size` (bytes of the
+ * chunk), `chunk` (its id). `plus` is added, and the sum divided by `over`.
+ */
 export interface Setting {
   readonly field: Field;
   readonly to: number | string;
+  readonly plus?: number;
   readonly over?: number;
 }

@@ -1,4 +1,16 @@
-import type { Field, Layout, LayoutCase, LayoutRules, Length, Match, ShownField, Size } from "../types.js";
+import type {
+  ChunkIds,
+  Field,
+  Layout,
+  LayoutCase,
+  LayoutRules,
+  Length,
+  Match,
+  Scatter,
+  Setting,
+  ShownField,
+  Size,
+} from "../types.js";
 
 // GigE Vision Streaming Protocol, as Wireshark's packet-gvsp.c and Aravis' arvgvspprivate.h read it. A block
 // is a leader, its data and a trailer, each with the block's id and a packet id that counts from 0. With
@@ -74,6 +86,7 @@ const extendedIds: LayoutRules = {
 
 /** Data with 8 bytes of its own: part, zone and the offset in the block. */
 function parts(name: string, rules: LayoutRules, ids: number, when: Match): LayoutCase {
+  const packetId = ids === 20 ? extendedPacket : standardPacket;
   return {
     ...rules,
     name,
@@ -82,6 +95,7 @@ function parts(name: string, rules: LayoutRules, ids: number, when: Match): Layo
     place: { by: "offset", field: { at: ids + 2, bytes: 6 }, unit: 1 },
     control: null,
     lost: null,
+    scatter: counted(round(rules, ids, packetId), packetId),
   };
 }
 
@@ -117,8 +131,50 @@ function allIn(name: string, rules: LayoutRules, ids: number, when: Match): Layo
     control: null,
     end: true,
     size: null,
+    scatter: null,
   };
 }
+
+/** What scatter sends round a block: an image's leader and trailer where the user gives a width, else a raw block's. */
+function round(rules: LayoutRules, ids: number, packetId: Field): Scatter {
+  const common = (kind: number, type: number): Setting[] => [
+    { field: { at: 4, bytes: 1 }, to: kind + (ids === 20 ? 0x80 : 0) },
+    { field: blockId(rules), to: "chunk" },
+    { field: { at: ids + 2, bytes: 2 }, to: type },
+  ];
+  const stamp: Setting = { field: { at: ids + 4, bytes: 8 }, to: "timestamp" };
+  const last: Setting = { field: packetId, to: "datagrams", plus: 1 };
+  const word = (at: number, to: string): Setting => ({ field: { at: ids + at, bytes: 4 }, to });
+  const image = [word(12, "pixelFormat"), word(16, "width"), word(20, "height")];
+  return {
+    before: [
+      { if: "width", bytes: ids + 36, set: [...common(LEADER, IMAGE), stamp, ...image] },
+      {
+        unless: "width",
+        bytes: ids + 20,
+        set: [...common(LEADER, RAW_DATA), stamp, { field: { at: ids + 12, bytes: 8 }, to: "size" }],
+      },
+    ],
+    after: [
+      { if: "width", bytes: ids + 8, set: [...common(TRAILER, IMAGE), last, word(4, "height")] },
+      { unless: "width", bytes: ids + 4, set: [...common(TRAILER, RAW_DATA), last] },
+    ],
+  };
+}
+
+function blockId(rules: LayoutRules): Field {
+  const { ids: _, first: _first, last: _last, ...field } = rules.chunk as Field & ChunkIds;
+  return field;
+}
+
+const standardPacket: Field = { at: 5, bytes: 3 };
+const extendedPacket: Field = { at: 16, bytes: 4 };
+
+/** Data with an offset of its own still counts its datagrams; an all-in block has nothing round it. */
+const counted = (scatter: Scatter, packetId: Field): Scatter => ({
+  ...scatter,
+  set: [{ field: packetId, to: "datagram", plus: 1 }],
+});
 
 export const gvsp: Layout = {
   name: "gvsp",
@@ -137,11 +193,12 @@ export const gvsp: Layout = {
   end: isFormat(TRAILER),
   size,
   fields,
+  scatter: round(standard, 8, standardPacket),
   cases: [
     failedPart,
     parts("extended-multi-part", extendedIds, 20, { all: [extended, isFormat(MULTI_ZONE, MULTI_PART)] }),
     allIn("extended-all-in", extendedIds, 20, { all: [extended, isFormat(ALL_IN)] }),
-    { ...extendedIds, name: "extended", when: extended },
+    { ...extendedIds, name: "extended", when: extended, scatter: round(extendedIds, 20, extendedPacket) },
     parts("multi-part", standard, 8, isFormat(MULTI_ZONE, MULTI_PART)),
     allIn("all-in", standard, 8, isFormat(ALL_IN)),
   ],

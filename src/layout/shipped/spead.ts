@@ -1,4 +1,4 @@
-import type { Items, Layout } from "../types.js";
+import type { ControlForm, Items, Layout } from "../types.js";
 
 /** Items of 8 bytes behind the header; only those whose first bit is set hold their value themselves. */
 function itemsOf(id: string, value: string): Items {
@@ -13,6 +13,29 @@ const LENGTH = 4;
 const STREAM_CONTROL = 6;
 const STOP = 2;
 
+/** A heap of one byte that says that the stream stops, as spead2 sends it. */
+function stopHeap(version: number, addressBytes: number): ControlForm {
+  const items: [id: number, to: number | string][] = [
+    [HEAP_ID, "chunk"],
+    [HEAP_SIZE, 1],
+    [OFFSET, 0],
+    [LENGTH, 1],
+    [STREAM_CONTROL, STOP],
+  ];
+  const idBytes = (8 - addressBytes) as 2 | 3;
+  return {
+    bytes: 8 + 8 * items.length + 1,
+    set: [
+      { field: { at: 0, bytes: 4 }, to: version },
+      { field: { at: 6, bytes: 2 }, to: items.length },
+      ...items.flatMap(([id, to], index) => [
+        { field: { at: 8 + 8 * index, bytes: idBytes }, to: 2 ** (8 * idBytes - 1) + id },
+        { field: { at: 8 + 8 * index + idBytes, bytes: addressBytes as 5 | 6 }, to },
+      ]),
+    ],
+  };
+}
+
 export const spead: Layout = {
   name: "spead",
   description: "SPEAD heaps, flavours 64-48 and 64-40",
@@ -26,9 +49,11 @@ export const spead: Layout = {
   place: { by: "offset", field: { item: OFFSET }, unit: 1 },
   length: { item: LENGTH },
   control: { field: { item: STREAM_CONTROL, optional: true }, is: STOP },
+  scatter: { stop: [stopHeap(0x53040206, 6)] },
   cases: [
     {
       name: "64-40",
+      scatter: { stop: [stopHeap(0x53040305, 5)] },
       when: { field: { at: 2, bytes: 2 }, is: "0x0305" },
       items: itemsOf("0x7fffff0000000000", "0x000000ffffffffff"),
     },

@@ -1,0 +1,395 @@
+// From a layout to what a sender needs: header bytes, and which fields change from chunk to chunk and from
+// datagram to datagram.
+import { layoutError } from "./parse.js";
+import {
+  ALWAYS,
+  type CasePlan,
+  type Condition,
+  type LayoutPlan,
+  largest,
+  type Ratio,
+  type Read,
+} from "./plan.js";
+import type { PlannedSetting } from "./resolve-scatter.js";
+import type { HeaderForm, Patch, Varying } from "./scatter-emit.js";
+import { createDraft, type Draft, extentOf, type Goal, locate, setValue, solve } from "./scatter-solve.js";
+import type { Setting } from "./types.js";
+
+/** Written once a chunk into the header template. */
+export interface ChunkField {
+  readonly read: Read;
+  readonly to: "id" | "step" | "bytes" | "datagrams";
+  readonly plus: bigint;
+  readonly over: bigint;
+}
+
+export interface ScatterForm extends HeaderForm {
+  readonly one: CasePlan;
+  readonly draft: Draft;
+  readonly lastDraft: Draft;
+  readonly headerBytes: number;
+  readonly tailBytes: number;
+  /** Every datagram ends its chunk: a chunk is one datagram. */
+  readonly single: boolean;
+  /** The most datagrams that the place field can count. */
+  readonly mostDatagrams: bigint;
+  readonly mostPosition: bigint;
+  readonly chunkFields: readonly ChunkField[];
+  /** The data of a datagram has a multiple of so many bytes. */
+  readonly granule: bigint;
+}
+
+export interface FormOptions {
+  /** Bytes of a full datagram: header, data and tail. */
+  readonly datagramSize: number;
+  readonly fields: ReadonlyMap<string, bigint>;
+}
+
+/** A field that scatter writes with what a word names; the rest of a `set` are constants. */
+export function wordOf(setting: Setting): string | undefined {
+  return typeof setting.to === "string" && !/^(0x[0-9a-f]+|\d+)$/i.test(setting.to) ? setting.to : undefined;
+}
+
+/** Plans the data datagrams of one case. Throws ERR_LAYOUT if no header bytes would be read as wanted. */
+export function planForm(
+  plan: LayoutPlan,
+  one: CasePlan,
+  settings: readonly PlannedSetting[],
+  options: FormOptions,
+): ScatterForm {
+  const constant = settings.filter(
+    ({ setting }) => wordOf(setting) === undefined || options.fields.has(wordOf(setting) as string),
+  );
+  const carried = carriedItems(one);
+  const attempt = (end: boolean | undefined): Draft | undefined => {
+    const draft = createDraft(one, carried);
+    for (const [name, value] of options.fields) {
+      const shown = one.fields.find((field) => field.name === name && field.when === undefined);
+      const read = shown?.field ?? one.stream.find((field) => field.name === name)?.field;
+      if (read !== undefined && !setValue(draft, read, value))
+        throw unwritable(`field ${name} cannot be ${value}`);
+    }
+    for (const { setting, read } of constant) {
+      const to = options.fields.get(String(setting.to)) ?? BigInt(setting.to);
+      if (!setValue(draft, read, (to + BigInt(setting.plus ?? 0)) / BigInt(setting.over ?? 1)))
+        return undefined;
+    }
+    return solve(draft, goalsOf(plan, one, end, draft)) ? draft : undefined;
+  };
+  const draft = attempt(false) ?? attempt(undefined);
+  if (draft === undefined) throw unwritable("no header meets all its conditions");
+  const lastDraft = attempt(true) ?? draft;
+  return finishForm(one, draft, lastDraft, attempt(false) === undefined, settings, options);
+}
+
+export function unwritable(why: string): Error {
+  return layoutError([], `scatter cannot make datagrams of this layout: ${why}`);
+}
+
+function carriedItems(one: CasePlan): number[] {
+  const reads = [
+    one.chunk,
+    one.changed,
+    one.length?.field,
+    one.place.by === "arrival" ? undefined : one.place.field,
+    ...(one.size?.product ?? []),
+    ...one.stream.map(({ field }) => field),
+  ];
+  return [...new Set(reads.flatMap((read) => (read?.kind === "item" ? [read.item] : [])))].sort(
+    (a, b) => a - b,
+  );
+}
+
+function goalsOf(plan: LayoutPlan, one: CasePlan, end: boolean | undefined, draft: Draft): Goal[] {
+  const before = plan.cases.slice(0, plan.cases.indexOf(one));
+  const goals: Goal[] = [
+    ...(end === true ? [{ condition: one.end, want: true }] : []),
+    { condition: one.when, want: true },
+    { condition: plan.when, want: true },
+    ...before.map(({ when }) => ({ condition: when, want: false })),
+    { condition: one.control, want: false },
+    { condition: one.lost, want: false },
+    ...(end === false ? [{ condition: one.end, want: false }] : []),
+  ];
+  if (one.trim !== undefined && one.trim.when !== ALWAYS)
+    goals.push({ condition: one.trim.when, want: false });
+  if (one.size !== undefined && one.size.product.length > 1 && one.size.when !== ALWAYS)
+    goals.push({ condition: one.size.when, want: false });
+  if (one.slices === undefined) return goals;
+  const at = extentOf(draft, one.slices.at) ?? 0;
+  return [...goals, { condition: moved(one.slices.more, at), want: false }];
+}
+
+/** A condition on a slice header as one on the datagram. */
+function moved(condition: Condition, by: number): Condition {
+  if (condition.kind === "constant") return condition;
+  if (condition.kind === "not") return { kind: "not", of: moved(condition.of, by) };
+  if (condition.kind !== "is") return { ...condition, of: condition.of.map((one) => moved(one, by)) };
+  return { ...condition, field: movedRead(condition.field, by) };
+}
+
+function movedRead(read: Read, by: number): Read {
+  return read.kind === "bytes" ? { ...read, at: { ...read.at, base: read.at.base + by } } : read;
+}
+
+function finishForm(
+  one: CasePlan,
+  draft: Draft,
+  lastDraft: Draft,
+  single: boolean,
+  settings: readonly PlannedSetting[],
+  options: FormOptions,
+): ScatterForm {
+  const sliceAt = one.slices === undefined ? 0 : (extentOf(draft, one.slices.at) ?? 0);
+  const headerBytes = one.slices === undefined ? extentOf(draft, one.header) : sliceAt + one.slices.bytes;
+  if (headerBytes === undefined) throw unwritable("its header has no fixed length");
+  const tailBytes = tailOf(one, draft, lastDraft);
+  const patches = placePatches(one, sliceAt);
+  const length = one.slices === undefined ? one.length?.field : movedRead(one.slices.length, sliceAt);
+  let granule = patches.reduce((all, { unit }) => (unit === undefined ? all : lcm(all, unit)), 1n);
+  const beside = BigInt(one.length?.includesHeader ? headerBytes : 0) - (one.length?.plus ?? 0n);
+  if (length?.kind === "bytes") {
+    if (beside % length.times !== 0n)
+      throw unwritable(`its length counts ${length.times} bytes, but the header has ${headerBytes}`);
+    granule = lcm(granule, length.times);
+  }
+  const rowBytes = one.slices === undefined ? 0 : Number(rowUnit(one));
+  const dataBytes = fullData(
+    options.datagramSize - headerBytes - tailBytes,
+    one,
+    length,
+    granule,
+    rowBytes,
+    headerBytes,
+  );
+  const place = (read: Read, source: Varying, more: Partial<Patch> = {}): Patch[] => {
+    const spot = locate(draft, read);
+    if (spot === undefined) throw unwritable(`its ${source} field stands where scatter cannot write`);
+    claim(draft, lastDraft, read, source);
+    const { bytes, little, mask, shift, times } = spot.read;
+    const at = spot.inTail ? headerBytes + spot.at - (8 - tailBytes) : spot.at;
+    const base = { plus: 0n, times: 1n, over: 1n, ...more };
+    return [{ source, ...base, over: base.over * times, at, bytes, little, mask, shift }];
+  };
+  const made = patches.flatMap(({ read, source, modulo, plus, times, over }) =>
+    place(read, source, { plus, times, over, ...(modulo === undefined ? {} : { modulo }) }),
+  );
+  if (length !== undefined) made.push(...place(length, "length", { plus: beside }));
+  const chunkFields: ChunkField[] = [];
+  const perChunk = (read: Read | undefined, to: ChunkField["to"], plus = 0n, over = 1n) => {
+    if (read === undefined || read.kind === "fixed") return;
+    claim(draft, lastDraft, read, to);
+    chunkFields.push({ read, to, plus, over });
+  };
+  perChunk(one.chunk, "id");
+  if (!sameSpot(one.changed, one.chunk)) perChunk(one.changed, "step");
+  if (one.size?.product.length === 1) perChunk(one.size.product[0], "bytes");
+  for (const { setting, read } of settings) {
+    const word = wordOf(setting);
+    if (word === undefined || options.fields.has(word)) continue;
+    const plus = BigInt(setting.plus ?? 0);
+    const over = BigInt(setting.over ?? 1);
+    if (word === "sequence") made.push(...place(read, "sequence", { plus, over }));
+    else if (word === "datagram") made.push(...place(read, "index", { plus, over }));
+    else if (word === "chunk") perChunk(read, "id", plus, over);
+    else if (word === "size") perChunk(read, "bytes", plus, over);
+    else if (word === "datagrams") perChunk(read, "datagrams", plus, over);
+  }
+  return {
+    one,
+    draft,
+    lastDraft,
+    headerBytes,
+    tailBytes,
+    bytes: headerBytes + tailBytes,
+    dataBytes,
+    rowBytes,
+    patches: made,
+    single,
+    granule,
+    chunkFields,
+    ...reach(one),
+  };
+}
+
+function sameSpot(a: Read | undefined, b: Read | undefined): boolean {
+  const text = (read: Read | undefined) =>
+    JSON.stringify(read, (_, value) => (typeof value === "bigint" ? `${value}` : value));
+  return a !== undefined && text(a) === text(b);
+}
+
+/** Insists that no condition has already decided a field that is to vary, and keeps the others off it. */
+function claim(draft: Draft, lastDraft: Draft, read: Read, what: string): void {
+  for (const each of new Set([draft, lastDraft])) {
+    const spot = locate(each, read);
+    if (spot === undefined) throw unwritable(`its ${what} field stands where scatter cannot write`);
+    const fixed = spot.inTail ? each.tailFixed : each.headFixed;
+    for (let k = 0; k < spot.read.bytes; k++) {
+      const mask = Number((spot.read.mask >> BigInt(8 * k)) & 0xffn);
+      const index = spot.at + (spot.read.little ? k : spot.read.bytes - 1 - k);
+      if ((fixed[index] & mask) !== 0)
+        throw unwritable(`its ${what} field shares bits with a condition or another field`);
+      fixed[index] |= mask;
+    }
+  }
+}
+
+/** Bytes behind the data: what the layout trims. Fields that stand there must fit. */
+function tailOf(one: CasePlan, draft: Draft, lastDraft: Draft): number {
+  const used = Math.max(
+    ...[draft, lastDraft].map(({ tailFixed }) => lengthFromEnd(tailFixed)),
+    dynamicTail(one),
+  );
+  if (one.trim === undefined || one.trim.when !== ALWAYS) {
+    if (used > 0) throw unwritable("it has fields at the end, but trims nothing there");
+    return 0;
+  }
+  const bytes = typeof one.trim.by === "number" ? one.trim.by : Math.max(used, 1);
+  if (bytes < used) throw unwritable(`it has fields in the last ${used} bytes, but trims ${bytes}`);
+  if (bytes > 8) throw unwritable(`it trims ${bytes} bytes, scatter writes at most 8`);
+  if (typeof one.trim.by !== "number")
+    for (const each of new Set([draft, lastDraft]))
+      if (!setValue(each, one.trim.by, BigInt(bytes))) throw unwritable("its trim field cannot be set");
+  return bytes;
+}
+
+function lengthFromEnd(fixed: Uint8Array): number {
+  const first = fixed.findIndex((mask) => mask !== 0);
+  return first < 0 ? 0 : fixed.length - first;
+}
+
+function dynamicTail(one: CasePlan): number {
+  const reads = [
+    one.chunk,
+    one.changed,
+    one.length?.field,
+    one.place.by === "arrival" ? undefined : one.place.field,
+  ];
+  const trim = one.trim?.when === ALWAYS && typeof one.trim.by === "object" ? [one.trim.by] : [];
+  return Math.max(
+    0,
+    ...[...reads, ...(one.size?.product ?? []), ...trim].map((read) =>
+      read?.kind === "bytes" && read.from === "end" ? read.at.base : 0,
+    ),
+  );
+}
+
+interface PlacePatch {
+  readonly read: Read;
+  readonly source: Varying;
+  readonly modulo?: bigint;
+  readonly plus: bigint;
+  readonly times: bigint;
+  readonly over: bigint;
+  /** Data must be cut at multiples of so many bytes. */
+  readonly unit?: bigint;
+}
+
+function placePatches(one: CasePlan, sliceAt: number): PlacePatch[] {
+  const { place, slices } = one;
+  if (slices !== undefined) return rowPatches(one, sliceAt);
+  if (place.by === "arrival" || place.field.kind === "fixed") return [];
+  const { field } = place;
+  if (place.by === "sequence") return [{ read: field, source: "sequence", plus: 0n, times: 1n, over: 1n }];
+  if (place.unit === "datagram")
+    return [{ read: field, source: "index", plus: place.base, times: 1n, over: 1n }];
+  const { times, over } = place.unit;
+  // (position × over ÷ times) + base, with the base brought inside the division.
+  return [
+    {
+      read: field,
+      source: "position",
+      plus: (place.base * times) / over,
+      times: over,
+      over: times,
+      unit: times,
+    },
+  ];
+}
+
+/** Row and column, as multiples of two units, the larger first. */
+function rowPatches(one: CasePlan, sliceAt: number): PlacePatch[] {
+  const terms = [...(one.slices?.place ?? [])].sort((a, b) => compareRatio(b.unit, a.unit));
+  const [row, column] = terms;
+  if (terms.length > 2) throw unwritable("it places a slice by more than two fields");
+  const whole: PlacePatch = {
+    read: movedRead(row.field, sliceAt),
+    source: "position",
+    plus: 0n,
+    times: row.unit.over,
+    over: row.unit.times,
+  };
+  if (column === undefined) return [{ ...whole, unit: row.unit.times }];
+  if (row.unit.over !== 1n) throw unwritable("its rows are not a whole number of bytes");
+  return [
+    whole,
+    {
+      read: movedRead(column.field, sliceAt),
+      source: "position",
+      modulo: row.unit.times,
+      plus: 0n,
+      times: column.unit.over,
+      over: column.unit.times,
+      unit: column.unit.times * 4n, // four units, so that no group of pixels is cut
+    },
+  ];
+}
+
+function rowUnit(one: CasePlan): bigint {
+  const units = (one.slices?.place ?? []).map(({ unit }) => unit).sort((a, b) => compareRatio(b, a));
+  return units.length < 2 ? 0n : units[0].times;
+}
+
+function compareRatio(a: Ratio, b: Ratio): number {
+  return Number(a.times * b.over - b.times * a.over);
+}
+
+function fullData(
+  room: number,
+  one: CasePlan,
+  length: Read | undefined,
+  granule: bigint,
+  rowBytes: number,
+  headerBytes: number,
+): number {
+  let most = BigInt(room);
+  if (length !== undefined) {
+    const said =
+      largest(length) - BigInt(one.length?.includesHeader ? headerBytes : 0) + (one.length?.plus ?? 0n);
+    if (said < most) most = said;
+  }
+  if (rowBytes > 0 && most >= BigInt(rowBytes)) return rowBytes;
+  const bytes = most < 0n ? 0n : (most / granule) * granule;
+  if (bytes === 0n)
+    throw layoutError(
+      [],
+      `datagrams of ${room + headerBytes} bytes have no room for data behind a header of ${headerBytes}`,
+    );
+  return Number(bytes);
+}
+
+/** How far the place field can count. */
+function reach(one: CasePlan): { mostDatagrams: bigint; mostPosition: bigint } {
+  const endless = { mostDatagrams: 2n ** 32n - 1n, mostPosition: 2n ** 32n - 1n };
+  const { place, slices } = one;
+  if (slices !== undefined) {
+    const last = slices.place.reduce(
+      (sum, { field, unit }) => sum + (largest(field) * unit.times) / unit.over,
+      0n,
+    );
+    return { ...endless, mostPosition: last };
+  }
+  if (place.by !== "offset") return endless;
+  const count = largest(place.field) - place.base;
+  if (place.field.kind === "fixed") return { mostDatagrams: 1n, mostPosition: endless.mostPosition };
+  if (place.unit === "datagram") return { ...endless, mostDatagrams: count + 1n };
+  return { ...endless, mostPosition: (count * place.unit.times) / place.unit.over };
+}
+
+function gcd(a: bigint, b: bigint): bigint {
+  return b === 0n ? a : gcd(b, a % b);
+}
+
+function lcm(a: bigint, b: bigint): bigint {
+  return (a / gcd(a, b)) * b;
+}

@@ -1,0 +1,46 @@
+// Whole datagrams out of a scatter plan: header, slice of the chunk, tail.
+import { SCATTER_ADDRESS, SCATTER_DATA, SCATTER_LENGTH } from "../../src/kernels/structs.js";
+import { WASM } from "../../src/kernels/webassembly.js";
+import type { ScatterPlan } from "../../src/layout/scatter.js";
+
+export type Sender = (chunk: Uint8Array, ordinal: number) => { id: bigint; datagrams: Uint8Array[] };
+
+export function makeSender(plan: ScatterPlan): Sender & { stops(): Uint8Array[] } {
+  const memory = new WASM.Memory({ initial: 2, maximum: 2, shared: true });
+  const bytes = new Uint8Array(memory.buffer);
+  const view = new DataView(memory.buffer);
+  const [region, table, header] = [8192, 1024, 65536];
+  const scatterer = plan.instantiate(memory, region);
+  const control = (write: (address: number) => number) => {
+    const length = write(header);
+    return bytes.slice(header, header + length);
+  };
+  const send: Sender = (chunk, ordinal) => {
+    const { id, before, datagrams, after } = scatterer.begin(chunk.length, ordinal);
+    const made: Uint8Array[] = [];
+    for (let index = 0; index < before; index++)
+      made.push(control((address) => scatterer.control(index, address)));
+    for (let index = 0; index < datagrams; index++) {
+      view.setUint32(table + SCATTER_ADDRESS, header, true);
+      scatterer.headers(table, index, 1);
+      const data = view.getUint32(table + SCATTER_DATA, true);
+      const length = view.getUint32(table + SCATTER_LENGTH, true);
+      const tail = header + plan.headerBytes;
+      made.push(
+        Uint8Array.from([
+          ...bytes.subarray(header, tail),
+          ...chunk.subarray(data, data + length),
+          ...bytes.subarray(tail, tail + plan.tailBytes),
+        ]),
+      );
+    }
+    for (let index = 0; index < after; index++)
+      made.push(control((address) => scatterer.control(before + index, address)));
+    return { id, datagrams: made };
+  };
+  const stops = () =>
+    Array.from({ length: scatterer.stops }, (_, index) =>
+      control((address) => scatterer.stop(index, address)),
+    );
+  return Object.assign(send, { stops });
+}
