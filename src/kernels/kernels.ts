@@ -27,7 +27,7 @@ export interface Kernels {
   walkPcap(state: number, burst: number): number;
   walkPcapng(state: number, burst: number): number;
   releaseRun(first: number, count: number): number;
-  packCapture(state: number, burst: number, first: number): number;
+  packCapture(state: number, burst: number, first: number, stop: number): number;
   burstBytes(burst: number, verdict: number): number;
   copyBytes(to: number, from: number, length: number): void;
   packetStart(burst: number, packet: number): number;

@@ -97,11 +97,11 @@ function gather(descs: u32, start: u32, end: u32, to: u32, limit: u32, tag: u32)
 }
 
 /**
- * Writes packets of `burst` from number `first` on that have the verdict PASS, frees them and marks them
+ * Writes packets of `burst` from number `first` to before `stop` that have the verdict PASS, frees them and marks them
  * VERDICT_MOVED, until the block has no room for the next record (OUTPUT_NEED bytes). Returns the number of
  * the first packet not looked at, or a negative fault.
  */
-export function packCapture(state: u32, burst: u32, first: u32): i32 {
+export function packCapture(state: u32, burst: u32, first: u32, stop: u32): i32 {
   const packets = load<u32>(burst, BURST_PACKETS);
   const count = load<u32>(burst, BURST_COUNT);
   const descs = load<u32>(burst, BURST_DESCS);
@@ -113,21 +113,22 @@ export function packCapture(state: u32, burst: u32, first: u32): i32 {
   let position = load<u32>(state, OUTPUT_POSITION);
   let written: u64 = 0;
   let bytes: u64 = 0;
-  let result = <i32>packets;
+  const last = stop < packets ? stop : packets;
+  let result = <i32>last;
   swapped = load<u32>(state, OUTPUT_SWAPPED) != 0;
   store<u32>(state, 0, OUTPUT_NEED);
-  for (let packet = first; packet < packets; packet++) {
+  for (let packet = first; packet < last; packet++) {
     const meta = metas + (packet << META_SHIFT);
     if (load<u8>(meta, META_VERDICT) != VERDICT_PASS) continue;
     const start = load<u32>(starts + (packet << 2));
-    const stop = packet + 1 < packets ? load<u32>(starts + ((packet + 1) << 2)) : count;
-    const wrong = check(descs, start, stop);
+    const beyond = packet + 1 < packets ? load<u32>(starts + ((packet + 1) << 2)) : count;
+    const wrong = check(descs, start, beyond);
     if (wrong < 0) {
       result = wrong;
       break;
     }
     let length: u32 = 0;
-    for (let index = start; index < stop; index++) length += load<u32>(descs + index * DESC_SIZE, DESC_LEN);
+    for (let index = start; index < beyond; index++) length += load<u32>(descs + index * DESC_SIZE, DESC_LEN);
     const flags = <u32>load<u16>(meta, META_FLAGS);
     let wire = load<u32>(meta, META_WIRE_LENGTH);
     if (wire == 0) wire = length;
@@ -148,11 +149,11 @@ export function packCapture(state: u32, burst: u32, first: u32): i32 {
     const data = pcapng
       ? putBlock(state, meta, flags, position, record, captured, wire)
       : putRecord(state, meta, flags, position, captured, wire);
-    gather(descs, start, stop, data, captured, tag);
+    gather(descs, start, beyond, data, captured, tag);
     position += record;
     written++;
     bytes += captured;
-    for (let index = start; index < stop; index++)
+    for (let index = start; index < beyond; index++)
       releaseFrame(load<u32>(descs + index * DESC_SIZE, DESC_ADDR));
     store<u8>(meta, VERDICT_MOVED, META_VERDICT);
   }

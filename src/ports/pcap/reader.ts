@@ -28,9 +28,20 @@ import type { CaptureInterface, CaptureSection } from "./blocks.js";
 import { captureFault, walkFault } from "./faults.js";
 import { largestPacket } from "./link-types.js";
 import { guessRecordHeader, isPcap, notACapture, PCAP_HEADER, parsePcapHeader } from "./pcap-header.js";
+import {
+  claimAhead,
+  closeReadAhead,
+  createReadAhead,
+  isExhausted,
+  moreRead,
+  nextWindow,
+  type ReadAhead,
+  readAhead,
+  takeWindow,
+} from "./readahead.js";
 import { freeInterfaces, takeBlock } from "./sections.js";
 import { type CaptureSource, openSource } from "./source.js";
-import { claimWindow, HEADROOM, largestWindow, releaseWindow, WINDOW, type Window } from "./window.js";
+import { HEADROOM, largestWindow, releaseWindow, type Window } from "./window.js";
 
 /** Options of a packet that its metadata cannot hold: comments above all. */
 export interface PacketOptions {
@@ -64,6 +75,7 @@ export interface CaptureReader {
   readonly arena: ArenaMemory;
   readonly file: string;
   readonly source: CaptureSource;
+  readonly ahead: ReadAhead;
   readonly options: ReaderOptions;
   /** Offset of the state that the kernels share, then of a hint for windows, then of an empty burst. */
   readonly state: number;
@@ -77,20 +89,14 @@ export interface CaptureReader {
   /** Region of the interface table, and its bytes; 0: none yet. */
   table: number;
   tableBytes: number;
-  /** First frame of the first window; 0: none was claimed yet. */
-  home: number;
   window: Window | undefined;
   /** Offset in the file of arena address 0 as the window lies now. */
   bias: number;
-  next: Window | undefined;
-  filling: Promise<void> | undefined;
   /** Bytes wanted in one window before walking can go on. */
   wanted: number;
-  sourceEnded: boolean;
   failure: unknown;
   ended: boolean;
   closed: boolean;
-  wake: (() => void) | undefined;
 }
 
 const HINT = CAPTURE_SIZE;
@@ -104,12 +110,14 @@ export async function openReader(
   options: ReaderOptions = {},
 ): Promise<CaptureReader> {
   const source = await openSource(file);
+  const state = allocateRegion(arena, STATE_BYTES);
   const reader: CaptureReader = {
     arena,
-    file,
+    file: file === "-" ? "standard input" : file,
     source,
+    ahead: createReadAhead(arena, source, state + HINT, options.truncatedQuiet === true),
     options,
-    state: allocateRegion(arena, STATE_BYTES),
+    state,
     format: "pcap",
     variant: "",
     sections: [],
@@ -117,17 +125,12 @@ export async function openReader(
     sectionInterfaces: 0,
     table: 0,
     tableBytes: 0,
-    home: 0,
     window: undefined,
     bias: 0,
-    next: undefined,
-    filling: undefined,
     wanted: 0,
-    sourceEnded: false,
     failure: undefined,
     ended: false,
     closed: false,
-    wake: undefined,
   };
   try {
     await readHead(reader);
@@ -235,21 +238,18 @@ async function primeSections(reader: CaptureReader): Promise<void> {
 /** Waits until `bytes` bytes are in memory from the position on, or the source has ended. */
 async function bring(reader: CaptureReader, bytes: number): Promise<void> {
   while (get(reader, CAPTURE_END) - get(reader, CAPTURE_POSITION) < bytes && !advance(reader, bytes)) {
-    if (reader.failure !== undefined) throw reader.failure;
-    if (reader.sourceEnded && reader.next === undefined) return;
+    if (reader.ahead.failure !== undefined) throw reader.ahead.failure;
+    if (isExhausted(reader.ahead)) return;
     await moreFilled(reader);
   }
 }
 
-/** Starts reading ahead unless that is under way or done. */
-function startFilling(reader: CaptureReader): void {
-  if (reader.filling !== undefined || reader.next !== undefined || reader.sourceEnded || reader.closed)
-    return;
+function startReading(reader: CaptureReader): void {
   const { window } = reader;
-  const extend = window !== undefined && goesOn(reader, window);
-  const target = extend ? window : claim(reader, 0);
-  if (target === undefined) return; // no free frames now: tried again at the next call
-  reader.filling = fill(reader, target);
+  const extend = window !== undefined && goesOn(reader, window) ? window : undefined;
+  readAhead(reader.ahead, extend, () => {
+    if (reader.window === extend && extend !== undefined) set(reader, CAPTURE_END, extend.end);
+  });
 }
 
 // The window in use goes on when the record under way ends in it, and for a pipe, which brings a little at a time.
@@ -261,95 +261,62 @@ function goesOn(reader: CaptureReader, window: Window): boolean {
   );
 }
 
-function claim(reader: CaptureReader, bytes: number): Window | undefined {
-  const { size } = reader.source;
-  const usual = size === undefined ? WINDOW : Math.min(WINDOW, Math.max(size, 4096));
-  // Always from the first window on: those in use are few, and what was used just now is warm.
-  set(reader, HINT, reader.home);
-  const window = claimWindow(reader.arena, reader.state + HINT, Math.max(bytes, usual));
-  if (reader.home === 0 && window !== undefined) reader.home = window.first;
-  return window;
-}
-
-async function fill(reader: CaptureReader, target: Window): Promise<void> {
-  const room = target.limit - target.end;
-  try {
-    const bytes = await reader.source.read(reader.arena.u8, target.end, room);
-    target.end += bytes;
-    if (bytes === 0) reader.sourceEnded = true;
-  } catch (error) {
-    if (!(reader.options.truncatedQuiet && isCutShort(error))) reader.failure ??= error;
-    reader.sourceEnded = true;
-  }
-  reader.filling = undefined;
-  if (target === reader.window) set(reader, CAPTURE_END, target.end);
-  else if (target.end > target.start) reader.next = target;
-  else releaseWindow(reader.arena, target);
-  if (reader.closed) releaseWindows(reader);
-  reader.wake?.();
-}
-
-function isCutShort(error: unknown): boolean {
-  return (
-    error instanceof MillraceError && (error.cause as { code?: unknown } | undefined)?.code === "Z_BUF_ERROR"
-  );
-}
-
 async function moreFilled(reader: CaptureReader): Promise<void> {
-  startFilling(reader);
-  if (reader.filling !== undefined) await reader.filling;
-  // No frames to read into: they come back when the user's packets do.
-  else if (!reader.sourceEnded) await new Promise((resolve) => setTimeout(resolve, 1));
+  startReading(reader);
+  await moreRead(reader.ahead);
 }
 
 /** Makes `need` bytes from the position on available, if they are in memory; else starts reading. False: not yet, or never. */
 function advance(reader: CaptureReader, need: number): boolean {
+  const { arena, ahead } = reader;
   reader.wanted = need;
-  const position = get(reader, CAPTURE_POSITION);
-  const rest = get(reader, CAPTURE_END) - position;
-  if (rest >= need) return true;
-  const { next, window, arena } = reader;
-  if (next !== undefined) {
-    if (rest <= HEADROOM && rest + next.end - next.start >= need) {
-      arena.u8.copyWithin(next.start - rest, position, position + rest);
-      next.start -= rest;
-    } else if (!join(reader, next, position, rest, need)) return false;
-    use(reader, reader.next as Window, position);
-    reader.next = undefined;
+  while (true) {
+    const position = get(reader, CAPTURE_POSITION);
+    const rest = get(reader, CAPTURE_END) - position;
+    if (rest >= need) return true;
+    const next = ahead.extension === undefined ? nextWindow(ahead) : undefined;
+    const { window } = reader;
+    if (next !== undefined) {
+      const target =
+        rest <= HEADROOM && rest + next.end - next.start >= need ? next : larger(reader, next, need);
+      if (target === undefined) return false;
+      arena.u8.copyWithin(target.start - (target === next ? rest : 0), position, position + rest);
+      if (target === next) next.start -= rest;
+      takeWindow(ahead);
+      use(reader, target, position);
+    } else if (window !== undefined && needsRoom(reader, window, need)) {
+      // The record is longer than what is left of its window: it moves to one that holds it all.
+      const target = claimAhead(ahead, need);
+      if (target === undefined) return false;
+      arena.u8.copyWithin(target.start, position, position + rest);
+      target.end += rest;
+      use(reader, target, position);
+    } else {
+      startReading(reader);
+      return false;
+    }
     if (window !== undefined) releaseWindow(arena, window);
-    startFilling(reader);
-    return get(reader, CAPTURE_END) - get(reader, CAPTURE_POSITION) >= need || advance(reader, need);
+    startReading(reader);
   }
-  if (
-    window !== undefined &&
-    reader.filling === undefined &&
-    !reader.sourceEnded &&
-    window.limit - window.start < need
-  ) {
-    // The record is longer than what is left of its window: it moves to one that holds it all.
-    const larger = claim(reader, need);
-    if (larger === undefined) return false;
-    arena.u8.copyWithin(larger.start, position, position + rest);
-    larger.end += rest;
-    use(reader, larger, position);
-    releaseWindow(arena, window);
-  }
-  startFilling(reader);
-  return false;
 }
 
-/** Puts what is left of the window and the next one into one that is large enough, as the next. */
-function join(reader: CaptureReader, next: Window, position: number, rest: number, need: number): boolean {
+function needsRoom(reader: CaptureReader, window: Window, need: number): boolean {
+  const { ahead } = reader;
+  const idle = ahead.extension === undefined && ahead.queue.length === 0 && !ahead.ended;
+  return idle && window.limit - get(reader, CAPTURE_POSITION) < need;
+}
+
+/** A window with room for what is left of the one in use, which the caller puts first, and holding the next one's bytes behind it. */
+function larger(reader: CaptureReader, next: Window, need: number): Window | undefined {
   const { u8 } = reader.arena;
+  const rest = get(reader, CAPTURE_END) - get(reader, CAPTURE_POSITION);
   const bytes = next.end - next.start;
-  const larger = claim(reader, Math.max(need, rest + bytes));
-  if (larger === undefined) return false;
-  u8.copyWithin(larger.start, position, position + rest);
-  u8.copyWithin(larger.start + rest, next.start, next.end);
-  larger.end += rest + bytes;
+  const target = claimAhead(reader.ahead, Math.max(need, rest + bytes));
+  if (target === undefined) return undefined;
+  u8.copyWithin(target.start + rest, next.start, next.end);
+  target.end += rest + bytes;
   releaseWindow(reader.arena, next);
-  reader.next = larger;
-  return true;
+  return target;
 }
 
 function use(reader: CaptureReader, window: Window, position: number): void {
@@ -357,14 +324,6 @@ function use(reader: CaptureReader, window: Window, position: number): void {
   reader.window = window;
   set(reader, CAPTURE_POSITION, window.start);
   set(reader, CAPTURE_END, window.end);
-}
-
-function releaseWindows(reader: CaptureReader): void {
-  for (const window of [reader.window, reader.next])
-    if (window !== undefined) releaseWindow(reader.arena, window);
-  reader.window = undefined;
-  reader.next = undefined;
-  set(reader, CAPTURE_END, get(reader, CAPTURE_POSITION));
 }
 
 // ── Walking
@@ -379,13 +338,8 @@ export function readCapture(reader: CaptureReader, burst: number): number {
   const before = u32[(burst + BURST_PACKETS) >>> 2];
   if (!reader.ended) walk(reader, burst);
   const packets = u32[(burst + BURST_PACKETS) >>> 2] - before;
-  if (packets === 0 && reader.failure !== undefined && !waiting(reader)) throw reader.failure;
+  if (packets === 0 && reader.ended && reader.failure !== undefined) throw reader.failure;
   return packets;
-}
-
-// A failed read may leave whole packets that are still to be walked.
-function waiting(reader: CaptureReader): boolean {
-  return !reader.ended && reader.next !== undefined;
 }
 
 /** True when the burst can take no more; false when bytes are wanting, or the file has ended. */
@@ -436,7 +390,7 @@ function provide(reader: CaptureReader, need: number): boolean {
     return false;
   }
   if (advance(reader, want) && (want === need || advance(reader, need))) return true;
-  if (!reader.sourceEnded || reader.next !== undefined || reader.filling !== undefined) return false;
+  if (!isExhausted(reader.ahead)) return false;
   const left = get(reader, CAPTURE_END) - get(reader, CAPTURE_POSITION);
   end(reader, left === 0 ? undefined : cutShort(reader, need, left));
   return false;
@@ -455,7 +409,8 @@ function cutShort(reader: CaptureReader, need: number, left: number): MillraceEr
 
 /** Ends the reading, with an error to be thrown after the packets before it. */
 export function end(reader: CaptureReader, failure: MillraceError | undefined): void {
-  const { failure: earlier, file } = reader;
+  const { file } = reader;
+  const earlier = reader.ahead.failure;
   // A source that failed knows the file; where in it is known here.
   if (
     earlier instanceof MillraceError &&
@@ -468,7 +423,7 @@ export function end(reader: CaptureReader, failure: MillraceError | undefined): 
       cause: earlier.cause,
     });
   }
-  reader.failure ??= failure;
+  reader.failure ??= earlier ?? failure;
   reader.ended = true;
 }
 
@@ -486,7 +441,7 @@ function giveOptions(reader: CaptureReader, burst: number): void {
 /** Resolves when readCapture() may return something, or the file has ended. Rejects with the signal's reason. */
 export async function captureReadable(reader: CaptureReader, signal?: AbortSignal): Promise<void> {
   signal?.throwIfAborted();
-  if (reader.ended || reader.closed || reader.failure !== undefined || reader.next !== undefined) return;
+  if (reader.ended || reader.closed || nextWindow(reader.ahead) !== undefined) return;
   if (get(reader, CAPTURE_END) - get(reader, CAPTURE_POSITION) >= Math.max(reader.wanted, 1)) return;
   if (signal === undefined) return moreFilled(reader);
   await new Promise<void>((resolve, reject) => {
@@ -503,9 +458,9 @@ export async function closeReader(reader: CaptureReader): Promise<void> {
   if (reader.closed) return;
   reader.closed = true;
   reader.ended = true;
-  await reader.source.close();
-  await reader.filling;
-  releaseWindows(reader);
+  await closeReadAhead(reader.ahead);
+  if (reader.window !== undefined) releaseWindow(reader.arena, reader.window);
+  reader.window = undefined;
   freeInterfaces(reader);
   freeRegion(reader.arena, reader.state, STATE_BYTES);
 }

@@ -8,8 +8,12 @@ import { MillraceError } from "../../errors.js";
 
 /** Where a capture's bytes come from. One read at a time. */
 export interface CaptureSource {
-  /** Reads up to `length` bytes to `at` in `memory`; 0 at the end. Rejects with ERR_CAPTURE or a system error. */
-  read(memory: Uint8Array, at: number, length: number): Promise<number>;
+  /**
+   * Reads up to `length` bytes to `at` in `memory`; 0 at the end. `position` is where in the file, if `seekable`;
+   * else one read at a time, in order. Rejects with ERR_CAPTURE or a system error.
+   */
+  read(memory: Uint8Array, at: number, length: number, position: number): Promise<number>;
+  readonly seekable: boolean;
   /** Bytes in all, where that is known beforehand. */
   readonly size?: number;
   /** True where a read ends at what has come so far: a pipe, or what is decompressed. */
@@ -100,23 +104,28 @@ async function openRegular(path: string, fd: number, status: Stats): Promise<Cap
     return decompressed(path, rest, compression);
   }
   let pending = seekable ? new Uint8Array(0) : head.subarray(0, headLength);
-  let inFlight: Promise<unknown> = Promise.resolve();
+  const inFlight = new Set<Promise<unknown>>();
   return {
     stream: false,
+    seekable,
     ...(status.isFile() ? { size: status.size } : {}),
-    read: (memory, at, length) => {
+    read: (memory, at, length, position) => {
       if (pending.length > 0) {
         memory.set(pending, at);
         const bytes = pending.length;
         pending = pending.subarray(bytes);
         return Promise.resolve(bytes);
       }
-      const reading = readFile(fd, path, memory, at, length, null);
-      inFlight = reading.catch(() => undefined); // whoever asked for the bytes is told
+      const reading = readFile(fd, path, memory, at, length, seekable ? position : null);
+      const settled: Promise<unknown> = reading.then(
+        () => inFlight.delete(settled),
+        () => inFlight.delete(settled), // whoever asked for the bytes is told
+      );
+      inFlight.add(settled);
       return reading;
     },
     close: async () => {
-      await inFlight;
+      await Promise.all(inFlight);
       if (fd !== 0) await closeDescriptor(fd);
     },
   };
@@ -134,7 +143,8 @@ async function openPipe(path: string, fd: number): Promise<CaptureSource> {
   }
   const compression = compressionOf(path, head.subarray(0, length));
   reader.putBack(head.subarray(0, length));
-  if (compression === undefined) return { stream: true, read: reader.read, close: reader.close };
+  if (compression === undefined)
+    return { stream: true, seekable: false, read: reader.read, close: reader.close };
   reader.detach();
   return decompressed(path, socket, compression);
 }
@@ -156,7 +166,7 @@ function decompressed(path: string, input: Readable, compression: Compression): 
   // An error on either side reaches the reader through the transform, which the pipeline destroys with it.
   pipeline(input, transform, () => undefined);
   const { read, close } = streamReader(path, transform);
-  return { stream: true, compression, read, close };
+  return { stream: true, seekable: false, compression, read, close };
 }
 
 function decompressor(path: string, compression: Compression): Transform {

@@ -16,14 +16,21 @@ export interface Window {
 
 /** Room before the data of a window, so that a record cut by the window before can be completed in front of it. */
 export const HEADROOM = 64 * 1024;
-/** Bytes read at once. */
-export const WINDOW = 1 << 20;
+const WINDOW = 1 << 21;
+
+/** Bytes of a file that are read at once: 2 MiB, less in a small arena. */
+export function windowBytes(arena: ArenaMemory): number {
+  return Math.min(WINDOW, Math.floor(runFrames(arena) / 32) * arena.frameSize);
+}
+
+function runFrames(arena: ArenaMemory): number {
+  const { u32, control } = arena;
+  return u32[(control + CONTROL_FRAMES) >>> 2] - u32[(control + CONTROL_POOL_FRAMES) >>> 2];
+}
 
 /** Bytes of a file that one window is sure to be able to hold once all packets are released. */
 export function largestWindow(arena: ArenaMemory): number {
-  const { u32, control, frameSize } = arena;
-  const frames = u32[(control + CONTROL_FRAMES) >>> 2] - u32[(control + CONTROL_POOL_FRAMES) >>> 2];
-  return frames * frameSize - 3 * (HEADROOM + WINDOW);
+  return runFrames(arena) * arena.frameSize - 5 * (HEADROOM + windowBytes(arena));
 }
 
 /**

@@ -1,0 +1,180 @@
+import * as fs from "node:fs";
+import { promisify } from "node:util";
+import { MillraceError } from "../../errors.js";
+import { CONTROL_PAGE_COUNT, REGION_PAGE_SHIFT } from "../../kernels/structs.js";
+import type { ArenaMemory } from "../../memory/arena.js";
+import { allocateRegion, freeRegion } from "../../memory/region.js";
+import { systemError } from "./source.js";
+
+/** A stretch of the arena that goes to the file in one write; whole records only. */
+export interface OutputBlock {
+  readonly offset: number;
+  readonly bytes: number;
+  /** True: made for one record too long for the others, and freed when it is written. */
+  readonly single: boolean;
+}
+
+/** A file or pipe being written. Blocks take turns: one is filled while others are on their way. */
+export interface CaptureSink {
+  readonly arena: ArenaMemory;
+  /** As shown in errors. */
+  readonly file: string;
+  readonly fd: number;
+  readonly regular: boolean;
+  readonly pcapng: boolean;
+  readonly blocks: readonly OutputBlock[];
+  readonly free: OutputBlock[];
+  readonly queue: { readonly block: OutputBlock; readonly length: number }[];
+  /** Bytes that the file holds. */
+  written: number;
+  failure: MillraceError | undefined;
+  draining: Promise<void> | undefined;
+  readonly waiting: Set<() => void>;
+}
+
+const openFile = promisify(fs.open);
+const fstat = promisify(fs.fstat);
+const closeFile = promisify(fs.close);
+const truncate = promisify(fs.ftruncate);
+const BLOCKS = 4;
+
+/** Creates or truncates `path`; `-` is standard output. */
+export async function openSink(arena: ArenaMemory, path: string, pcapng: boolean): Promise<CaptureSink> {
+  const file = path === "-" ? "standard output" : path;
+  let fd = 1;
+  if (path === "-" && process.stdout.isTTY)
+    throw new MillraceError("ERR_CAPTURE", "standard output is a terminal, and a capture is not text", {
+      hint: "redirect it to a file or into another program",
+    });
+  if (path !== "-")
+    fd = await openFile(path, "w").catch((error: unknown) => {
+      throw systemError(error, file);
+    });
+  const regions = arena.u32[(arena.control + CONTROL_PAGE_COUNT) >>> 2] * 2 ** REGION_PAGE_SHIFT;
+  const bytes = Math.min(1 << 20, Math.max(1 << 15, 2 ** Math.floor(Math.log2(regions / 64))));
+  const blocks = Array.from({ length: BLOCKS }, () => ({
+    offset: allocateRegion(arena, bytes),
+    bytes,
+    single: false,
+  }));
+  return {
+    arena,
+    file,
+    fd,
+    regular: (await fstat(fd)).isFile(),
+    pcapng,
+    blocks,
+    free: [...blocks],
+    queue: [],
+    written: 0,
+    failure: undefined,
+    draining: undefined,
+    waiting: new Set(),
+  };
+}
+
+/** Takes an empty block, or undefined while all are on their way. */
+export function takeBlock(sink: CaptureSink): OutputBlock | undefined {
+  return sink.free.pop();
+}
+
+/** A block for one record of `bytes` bytes. */
+export function singleBlock(sink: CaptureSink, bytes: number): OutputBlock {
+  return { offset: allocateRegion(sink.arena, bytes), bytes, single: true };
+}
+
+/** Hands over a block whose first `length` bytes are to be written. */
+export function queueBlock(sink: CaptureSink, block: OutputBlock, length: number): void {
+  sink.queue.push({ block, length });
+  sink.draining ??= drain(sink);
+}
+
+async function drain(sink: CaptureSink): Promise<void> {
+  await undefined; // so that `draining` is set before it is cleared
+  while (sink.queue.length > 0) {
+    const { block, length } = sink.queue[0];
+    if (sink.failure === undefined) await writeBlock(sink, block, length);
+    sink.queue.shift();
+    if (block.single) freeRegion(sink.arena, block.offset, block.bytes);
+    else sink.free.push(block);
+    for (const wake of sink.waiting) wake();
+    sink.waiting.clear();
+  }
+  sink.draining = undefined;
+}
+
+async function writeBlock(sink: CaptureSink, block: OutputBlock, length: number): Promise<void> {
+  let done = 0;
+  try {
+    while (done < length) {
+      const bytes = await writeOnce(sink, block.offset + done, length - done);
+      done += bytes;
+      sink.written += bytes;
+    }
+  } catch (error) {
+    sink.failure = systemError(error, sink.file);
+    await cutToRecords(sink, block, done);
+  }
+}
+
+function writeOnce(sink: CaptureSink, at: number, length: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    fs.write(sink.fd, sink.arena.u8, at, length, null, (error, bytes) => {
+      if (error === null) resolve(bytes);
+      // A pipe that someone else has set not to block.
+      else if (error.code === "EAGAIN") setTimeout(() => resolve(0), 2);
+      else reject(error);
+    });
+  });
+}
+
+/** After a failed write: the file ends with the last record that is whole in it. */
+async function cutToRecords(sink: CaptureSink, block: OutputBlock, done: number): Promise<void> {
+  if (!sink.regular) return;
+  const { u32 } = sink.arena;
+  let whole = 0;
+  for (let next = 0; ; whole = next) {
+    if (done - whole < 16) break;
+    const length = block.offset + whole + (sink.pcapng ? 4 : 8);
+    next = whole + (sink.pcapng ? 0 : 16) + readWord(sink.arena.u8, u32, length);
+    if (next > done || next <= whole) break;
+  }
+  const end = sink.written - done + whole;
+  // The failed write is the error to tell; a file that cannot be cut either stays as it is.
+  await truncate(sink.fd, end).then(
+    () => {
+      sink.written = end;
+    },
+    () => undefined,
+  );
+}
+
+function readWord(u8: Uint8Array, u32: Uint32Array, at: number): number {
+  if (at % 4 === 0) return u32[at >>> 2];
+  return (u8[at] | (u8[at + 1] << 8) | (u8[at + 2] << 16) | (u8[at + 3] << 24)) >>> 0;
+}
+
+/** Resolves when a block is free, or the sink has failed. Rejects with the signal's reason. */
+export async function sinkReady(sink: CaptureSink, signal?: AbortSignal): Promise<void> {
+  signal?.throwIfAborted();
+  if (sink.free.length > 0 || sink.failure !== undefined) return;
+  await new Promise<void>((resolve, reject) => {
+    const wake = () => {
+      signal?.removeEventListener("abort", abort);
+      resolve();
+    };
+    const abort = () => {
+      sink.waiting.delete(wake);
+      reject(signal?.reason);
+    };
+    sink.waiting.add(wake);
+    signal?.addEventListener("abort", abort, { once: true });
+  });
+}
+
+/** Waits for what is queued, closes the file and gives the blocks back. */
+export async function closeSink(sink: CaptureSink): Promise<void> {
+  await sink.draining;
+  for (const block of sink.blocks) freeRegion(sink.arena, block.offset, block.bytes);
+  if (sink.fd > 2) await closeFile(sink.fd);
+}
