@@ -58,6 +58,8 @@ export interface DriverOptions {
   readonly direction: "in" | "out" | "both";
   readonly wait: "busy" | "interrupt" | "adaptive";
   readonly signal: AbortSignal;
+  /** Link type of the packets that will be sent, for a port that has none of its own (a capture file). */
+  readonly linkType?: LinkType;
 }
 
 /**

@@ -6,10 +6,20 @@ import {
   CAPTURE_PASSED_BYTES,
 } from "../../kernels/captures.js";
 import type { ArenaMemory } from "../../memory/arena.js";
-import { checkParameters, type Locator } from "../locator.js";
+import { checkParameters, type Locator, numberParameter } from "../locator.js";
 import type { Capabilities, DriverCounters, DriverOptions, PortDriver } from "../port.js";
-import { linkTypeOf, parseLinkType } from "./link-types.js";
+import { linkTypeNumber, linkTypeOf, parseLinkType } from "./link-types.js";
 import { captureReadable, closeReader, openReader, readCapture } from "./reader.js";
+import {
+  closeWriter,
+  openWriter,
+  SNAPLEN,
+  setFallbackTime,
+  writeBurst,
+  writerReady,
+  writeStatistics,
+  writtenPackets,
+} from "./writer.js";
 
 /** Opens a capture file for reading (`direction` in) or creates one. */
 export async function openPcap(
@@ -21,7 +31,7 @@ export async function openPcap(
     throw new MillraceError("ERR_LOCATOR", `"${locator.text}": a capture file goes one way`, {
       hint: "open it with direction in or out",
     });
-  return openInput(arena, locator);
+  return options.direction === "in" ? openInput(arena, locator) : openOutput(arena, locator, options);
 }
 
 /** A link type among a locator's options; undefined where it is not given. */
@@ -55,12 +65,7 @@ export function captureCapabilities(linkType: number): Capabilities {
 
 async function openInput(arena: ArenaMemory, locator: Locator): Promise<PortDriver> {
   checkParameters(locator, ["truncated", "linktype"]);
-  const truncated = locator.parameters.get("truncated");
-  if (truncated !== undefined && truncated !== "quiet" && truncated !== "error")
-    throw new MillraceError(
-      "ERR_LOCATOR",
-      `"${locator.text}": truncated is quiet or error, not "${truncated}"`,
-    );
+  const truncated = choice(locator, "truncated", ["error", "quiet"]);
   const wanted = linkTypeParameter(locator);
   const reader = await openReader(arena, locator.place, {
     truncatedQuiet: truncated === "quiet",
@@ -104,4 +109,73 @@ async function openInput(arena: ArenaMemory, locator: Locator): Promise<PortDriv
       await closeReader(reader);
     },
   };
+}
+
+/** The format that a file's name asks for: `.pcap`, `.cap` and `.dmp` are pcap, everything else pcapng. */
+export function formatOfName(path: string): "pcap" | "pcapng" {
+  return /\.(pcap|cap|dmp)$/.test(path) ? "pcap" : "pcapng";
+}
+
+async function openOutput(arena: ArenaMemory, locator: Locator, options: DriverOptions): Promise<PortDriver> {
+  checkParameters(locator, ["format", "precision", "snaplen", "linktype", "flush"]);
+  const linkType = linkTypeParameter(locator) ?? linkTypeNumber(options.linkType ?? "EN10MB");
+  const snaplen = numberParameter(locator, "snaplen", 1, SNAPLEN) ?? SNAPLEN;
+  const format = choice(locator, "format", ["pcap", "pcapng"]) ?? formatOfName(locator.place);
+  const nano = choice(locator, "precision", ["micro", "nano"]) === "nano";
+  const flush = locator.parameters.has("flush");
+  const application = "millrace";
+  const writer = await openWriter(
+    arena,
+    locator.place,
+    { linkType },
+    { format, nano, snaplen, flush, application },
+  );
+  let transmitted = { packets: 0, bytes: 0 };
+  const counted = () => {
+    if (!writer.closed) {
+      const { packets, bytes } = writtenPackets(writer);
+      transmitted = { packets, bytes };
+    }
+    return transmitted;
+  };
+  return {
+    can: captureCapabilities(linkType),
+    ended: false,
+    receive: () => {
+      throw new MillraceError("ERR_CAPABILITY", `"${locator.text}" was opened for writing`);
+    },
+    send: (burst, first) => {
+      const now = performance.timeOrigin + performance.now();
+      setFallbackTime(writer, Math.floor(now / 1000), Math.floor((now % 1000) * 1e6));
+      return writeBurst(writer, burst, first);
+    },
+    readable: () => Promise.resolve(),
+    writable: (signal) => writerReady(writer, signal),
+    counters: () => ({
+      received: { packets: 0, bytes: 0 },
+      transmitted: counted(),
+      dropped: {},
+      // Every byte goes through a block on its way to the file.
+      copies: { kernel: counted().bytes },
+      held: 0,
+    }),
+    close: async () => {
+      if (writer.closed) return;
+      const { packets } = counted();
+      const at = (performance.timeOrigin + performance.now()) / 1000;
+      await writeStatistics(writer, { index: 0, at, delivered: packets });
+      await closeWriter(writer);
+    },
+  };
+}
+
+function choice<T extends string>(locator: Locator, key: string, among: readonly T[]): T | undefined {
+  const text = locator.parameters.get(key);
+  const found = among.find((one) => one === text);
+  if (text !== undefined && found === undefined)
+    throw new MillraceError(
+      "ERR_LOCATOR",
+      `"${locator.text}": ${key} is ${among.join(" or ")}, not "${text}"`,
+    );
+  return found;
 }

@@ -1,5 +1,6 @@
 import { MillraceError } from "../../errors.js";
 import {
+  OUTPUT_BYTES,
   OUTPUT_CLAMPED,
   OUTPUT_END,
   OUTPUT_ETHERNET,
@@ -227,16 +228,17 @@ export function writtenBytes(writer: CaptureWriter): number {
   return sink.written + queued + (block === undefined ? 0 : get(writer, OUTPUT_POSITION) - block.offset);
 }
 
-/** Packets written, and how many of their timestamps the format could not hold. */
-export function writtenPackets(writer: CaptureWriter): {
+export interface WrittenPackets {
   readonly packets: number;
+  readonly bytes: number;
+  /** Timestamps that the format cannot hold, set to the nearest it can. */
   readonly clamped: number;
-} {
-  const { u64 } = writer.arena;
-  return {
-    packets: Number(u64[(writer.state + OUTPUT_PACKETS) / 8]),
-    clamped: Number(u64[(writer.state + OUTPUT_CLAMPED) / 8]),
-  };
+}
+
+/** What the kernel has written, records made by the caller not among them. */
+export function writtenPackets(writer: CaptureWriter): WrittenPackets {
+  const at = (offset: number) => Number(writer.arena.u64[(writer.state + offset) / 8]);
+  return { packets: at(OUTPUT_PACKETS), bytes: at(OUTPUT_BYTES), clamped: at(OUTPUT_CLAMPED) };
 }
 
 /** Writes what an interface has counted; pcap has no place for it. */
