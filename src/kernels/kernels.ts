@@ -44,6 +44,15 @@ export interface Kernels {
   checksumCopy(to: number, from: number, length: number): number;
   packetChecksum(burst: number, packet: number, from: number, length: number): number;
   dissectBurst(burst: number, link: number, out: number, scratch: number): void;
+  checksumVerify(burst: number, link: number, scratch: number): number;
+  checksumFinish(
+    burst: number,
+    first: number,
+    link: number,
+    which: number,
+    tally: number,
+    scratch: number,
+  ): number;
   udpDatagrams(burst: number, first: number, scan: number): number;
   virtioCommand(queue: number, address: number, length: number, answer: number): void;
   virtioComplete(queue: number): number;

@@ -246,3 +246,8 @@ export const SCATTER_ADDRESS = 0; // u32, given: where header and, behind it, ta
 export const SCATTER_DATA = 4; // u32, bytes from the chunk's start to the data
 export const SCATTER_LENGTH = 8; // u32, bytes of data
 export const SCATTER_SIZE = 16;
+// Finishing checksums: which packets, and what is counted (u32 each).
+export const FINISH_PARTIAL = 0;
+export const FINISH_ALL = 1;
+export const FINISH_DONE = 0;
+export const FINISH_BAD = 4;

@@ -30,10 +30,15 @@ export interface PacketContext {
   readonly arena: ArenaMemory;
   readonly reasons: ReasonTable;
   readonly ledger: PacketLedger;
+  /** Arena bytes for one kernel call at a time: SCRATCH_BYTES. */
+  readonly scratch: number;
   /** A burst for one packet of up to `descriptors` descriptors, to be given back with `freeSlot`. */
   takeSlot(descriptors: number): number;
   freeSlot(burst: number): void;
 }
+
+/** A page: what a packet's headers are copied into when fragments cut them, and small results. */
+export const SCRATCH_BYTES = 16_384;
 
 const contexts = new WeakMap<ArenaMemory, PacketContext>();
 
@@ -84,6 +89,7 @@ function createContext(arena: ArenaMemory): PacketContext {
   };
   return {
     arena,
+    scratch: allocateRegion(arena, SCRATCH_BYTES),
     reasons: createReasonTable(),
     ledger: { created: {}, consumed: {}, dropped: {}, linearized: 0, held: 0 },
     takeSlot(descriptors) {

@@ -82,6 +82,12 @@ export function own(context: PacketContext, burst: number, packet: number, posit
   kernels.releaseFrame(address);
 }
 
+/** As `own`, for every descriptor of the packet. */
+export function ownAll(context: PacketContext, burst: number, packet: number): void {
+  const pieces = descriptorCount(context, burst, packet);
+  for (let position = 0; position < pieces; position++) own(context, burst, packet, position);
+}
+
 /** Free bytes before the linear part, in its own frame; 0 when others hold the frame too. */
 export function headroom(context: PacketContext, burst: number, packet: number): number {
   const { u32, kernels, frameSize } = context.arena;

@@ -117,3 +117,22 @@ export interface HeaderType<T> {
   /** Writes the given fields into the packet's outermost header of this kind. Throws ERR_HEADER where there is none. */
   emit(value: Partial<T>, into: Packet): void;
 }
+
+/** A header type that millrace ships: it can also be read at a place of one's own, viewed, and made from nothing. */
+export interface Header<T> extends HeaderType<T> {
+  /** The header at offset `at`, where the caller knows it to be; undefined: it is malformed or cut off. */
+  parseAt(packet: Packet, at: number): T | undefined;
+  /** A fresh header's bytes: the given fields, defaults for the others. Lengths and checksums stay as given. */
+  encode(value: Partial<T>): Uint8Array<ArrayBuffer>;
+  /** A view that moves from packet to packet and reads fields in place: for hot loops. */
+  view(): HeaderView<T>;
+}
+
+/** A header in place. Each field is read from, and written to, the packet when it is touched. */
+export type HeaderView<T> = { -readonly [K in keyof T]: T[K] } & {
+  /** Where the header starts in its packet, and how many bytes it has with its options. */
+  readonly at: number;
+  readonly size: number;
+  /** Moves to the packet's outermost header of this kind, or to the one at `at`. False: there is none. */
+  moveTo(packet: Packet, at?: number): boolean;
+};

@@ -41,6 +41,10 @@ export let network: u32 = 0;
 export let transport: u32 = 0;
 export let end: u32 = 0;
 export let fragment: u32 = 0;
+/** The packet has not reached its last destination yet (RFC 8200 section 4.4), so its address is not the checksum's. */
+export let routed: bool = false;
+/** The IP length field is 0: a jumbogram, or a segment still to be cut. */
+export let oversize: bool = false;
 
 export function u16At(at: u32): u32 {
   return <u32>bswap<u16>(load<u16>(base + at));
@@ -78,6 +82,8 @@ function dissectLink(link: u32): u32 {
   transport = 0;
   end = 0;
   fragment = 0;
+  routed = false;
+  oversize = false;
   if (link == 1) return dissectTypes(12, 14);
   if (link == 113) return dissectTypes(14, 16);
   if (link == 276) {
@@ -92,6 +98,10 @@ function dissectLink(link: u32): u32 {
     if (version == 4) return dissect4(0);
     if (version == 6) return dissect6(0);
     return LAYERS_IS_MALFORMED;
+  }
+  if (link == 9) {
+    if (!has(0, 2)) return missing(0, 2);
+    return dissectPpp(u16At(0) == 0xff03 ? 2 : 0); // address and control of RFC 1662, where they are
   }
   if (link == 0 || link == 108) {
     if (!has(0, 4)) return missing(0, 4);
@@ -115,17 +125,33 @@ function dissectTypes(at: u32, next: u32): u32 {
     next += 4;
     tags++;
   }
-  if (etherType == 0x8864) {
-    // PPPoE session: 6 bytes, then the PPP protocol
-    if (!has(next, 8)) return missing(next, 8);
-    const ppp = u16At(next + 6);
-    if (ppp == 0x0021) return dissect4(next + 8);
-    if (ppp == 0x0057) return dissect6(next + 8);
-    return LAYERS_IS_OTHER;
-  }
+  if (etherType == 0x8847 || etherType == 0x8848) return dissectLabels(next);
+  if (etherType == 0x8864) return dissectPpp(next + 6); // behind 6 bytes of PPPoE
   if (etherType == 0x0800) return dissect4(next);
   if (etherType == 0x86dd) return dissect6(next);
   return LAYERS_IS_OTHER;
+}
+
+/** An MPLS stack (RFC 3032); what follows its bottom is IP by its first four bits, or nothing known. */
+function dissectLabels(at: u32): u32 {
+  while (true) {
+    if (!has(at, 5)) return missing(at, 5);
+    at += 4;
+    if ((load<u8>(base + at - 2) & 1) == 0) continue;
+    const version = <u32>load<u8>(base + at) >> 4;
+    return version == 4 ? dissect4(at) : version == 6 ? dissect6(at) : LAYERS_IS_OTHER;
+  }
+}
+
+/** From PPP's protocol field on; it has one byte where it is compressed (RFC 1661 section 6.5). */
+function dissectPpp(at: u32): u32 {
+  if (!has(at, 2)) return missing(at, 2);
+  const short = (load<u8>(base + at) & 1) != 0;
+  const number: u32 = short ? <u32>load<u8>(base + at) : u16At(at);
+  at += short ? 1 : 2;
+  if (number == 0x0021) return dissect4(at);
+  if (number == 0x0057) return dissect6(at);
+  return number == 0x0281 || number == 0x0283 ? dissectLabels(at) : LAYERS_IS_OTHER;
 }
 
 function dissect4(at: u32): u32 {
@@ -140,6 +166,7 @@ function dissect4(at: u32): u32 {
   transport = at + header;
   // A segment still to be cut (larger than the field holds) has total length 0.
   const total = u16At(at + 2);
+  oversize = total == 0;
   end = total == 0 ? whole : at + total;
   if (end < transport || end > whole) return LAYERS_IS_MALFORMED;
   if ((u16At(at + 6) & 0x3fff) != 0) {
@@ -162,6 +189,7 @@ function dissect6(at: u32): u32 {
   family = 6;
   // 0: a jumbogram (RFC 2675), or a segment still to be cut.
   const payload = u16At(at + 4);
+  oversize = payload == 0;
   end = payload == 0 ? whole : at + 40 + payload;
   if (end > whole) return LAYERS_IS_MALFORMED;
   let next = <u32>load<u8>(base + at + 6);
@@ -169,6 +197,7 @@ function dissect6(at: u32): u32 {
   while (true) {
     if (next == 0 || next == 43 || next == 60 || next == 135 || next == 139 || next == 140) {
       if (!has(at, 8)) return missing(at, 8);
+      if (next == 43 && load<u8>(base + at + 3) != 0) routed = true;
       next = load<u8>(base + at);
       at += (<u32>load<u8>(base + at + 1) + 1) << 3;
     } else if (next == 51) {

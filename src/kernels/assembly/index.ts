@@ -19,9 +19,12 @@ export { packCapture } from "./capture-write";
 export { checksum, checksumCopy, packetChecksum } from "./checksum";
 export { udpDatagrams } from "./datagrams";
 export { dissectBurst } from "./dissect";
+
 export { e1000eFill, e1000eReceive } from "./e1000e";
 export { e1000eClean, e1000eFlush, e1000eSend } from "./e1000e-send";
+export { checksumFinish, checksumVerify } from "./finish";
 export { copyBytes } from "./memory";
+
 export {
   packetCopy,
   packetEnd,
