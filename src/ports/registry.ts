@@ -3,6 +3,7 @@ import type { OpenDriver } from "./port.js";
 
 /** Every kind of port, one line each. A kind is loaded when it is first opened. */
 export const PORT_KINDS: Readonly<Record<string, () => Promise<OpenDriver>>> = {
+  nic: async () => (await import("./nic/nic.js")).openNicPort,
   pcap: async () => (await import("./pcap/port.js")).openPcap,
   udp: async () => (await import("./udp/udp.js")).openUdp,
 };

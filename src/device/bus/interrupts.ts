@@ -18,9 +18,35 @@ export function raise(arena: ArenaMemory, counter: number, count = 1): void {
 }
 
 /**
- * Resolves once the u32 at `counter` is no longer `seen`, or after `timeout` milliseconds; returns what it is
- * then. Rejects with the signal's reason. Keeps the process alive while it waits.
+ * Resolves once one of the u32 words at `counters` is no longer what `seen` says of it, or after `timeout`
+ * milliseconds. Rejects with the signal's reason. Keeps the process alive while it waits.
  */
+export async function counterChanges(
+  arena: ArenaMemory,
+  counters: readonly number[],
+  seen: readonly number[],
+  timeout: number,
+  signal?: AbortSignal,
+): Promise<void> {
+  signal?.throwIfAborted();
+  // Each waiter has the timeout too, so that none outlives its question.
+  const limit = Math.min(timeout, 2 ** 31 - 1);
+  const waits = counters.map((counter, i) => waitAsync(arena.i32, counter >>> 2, seen[i] | 0, limit));
+  if (waits.some((wait) => !wait.async)) return;
+  await new Promise<void>((resolve, reject) => {
+    const finish = (end: () => void) => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", aborted);
+      end();
+    };
+    const aborted = () => finish(() => reject(signal?.reason));
+    const timer = setTimeout(() => finish(resolve), limit);
+    signal?.addEventListener("abort", aborted, { once: true });
+    for (const wait of waits) (wait.value as Promise<string>).then(() => finish(resolve));
+  });
+}
+
+/** As `counterChanges` for one counter; resolves with what it is then. */
 export async function counterChange(
   arena: ArenaMemory,
   counter: number,
@@ -28,22 +54,7 @@ export async function counterChange(
   timeout: number,
   signal?: AbortSignal,
 ): Promise<number> {
-  signal?.throwIfAborted();
-  const wait = waitAsync(arena.i32, counter >>> 2, seen | 0);
-  if (wait.async) {
-    await new Promise<void>((resolve, reject) => {
-      const finish = (end: () => void) => {
-        clearTimeout(timer);
-        signal?.removeEventListener("abort", aborted);
-        end();
-      };
-      const aborted = () => finish(() => reject(signal?.reason));
-      const timer = setTimeout(() => finish(resolve), Math.min(timeout, 2 ** 31 - 1));
-      signal?.addEventListener("abort", aborted, { once: true });
-      (wait.value as Promise<string>).then(() => finish(resolve));
-    });
-    // A waiter left behind by a timeout or an abort is woken by the next interrupt and finds nobody.
-  }
+  await counterChanges(arena, [counter], [seen], timeout, signal);
   return Atomics.load(arena.u32, counter >>> 2);
 }
 

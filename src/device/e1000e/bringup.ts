@@ -46,7 +46,7 @@ function writeLink(card: Card): void {
   const { settings } = card;
   let control = r.CTRL_FULL_DUPLEX | r.CTRL_ASDE | r.CTRL_SLU;
   if (settings.flowControl) control |= r.CTRL_RFCE | r.CTRL_TFCE;
-  if (settings.vlanStrip) control |= r.CTRL_VME;
+  if (settings.vlan) control |= r.CTRL_VME;
   writeRegister(card, r.CTRL, control);
   // IEEE 802.3x: address 01-80-C2-00-00-01 and type 0x8808.
   writeRegister(card, r.FCAL, 0x00c28001);

@@ -5,6 +5,7 @@ import { resetCard, startCard } from "./bringup.js";
 import { broken, type Card, isGone } from "./card.js";
 import { createReceiveQueue, createTransmitQueue } from "./queues.js";
 import { DEVICE_82574L, VENDOR_INTEL } from "./registers.js";
+import { endReach, releaseQueues } from "./run.js";
 import { type CardOptions, settle } from "./settings.js";
 
 /** True for a device that this driver knows. */
@@ -14,7 +15,7 @@ export function isE1000e(bus: Bus): boolean {
 
 /**
  * Brings an 82574L up: reset, rings filled with frames of the pool, interrupts wired, receiver and transmitter on.
- * The bus becomes the card's and is closed with it. Throws ERR_DEVICE.
+ * The bus becomes the card's and is closed with it; when this throws (ERR_DEVICE) it is still the caller's.
  */
 export function openE1000e(bus: Bus, options: CardOptions = {}): Card {
   const settings = settle(options);
@@ -44,9 +45,15 @@ export function openE1000e(bus: Bus, options: CardOptions = {}): Card {
     lost: 0,
     progress: numbers.map(() => ({ mark: 0, since: performance.now() })),
   };
-  if (isGone(card))
-    throw broken(card, "does not answer: every register reads all ones", "look at its power state");
-  resetCard(card);
-  startCard(card);
-  return card;
+  try {
+    if (isGone(card))
+      throw broken(card, "does not answer: every register reads all ones", "look at its power state");
+    resetCard(card);
+    startCard(card);
+    return card;
+  } catch (error) {
+    endReach(card);
+    releaseQueues(card);
+    throw error;
+  }
 }

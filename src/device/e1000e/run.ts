@@ -1,8 +1,8 @@
 import { TXQ_MARK_FIRST, TXQ_MARK_NEXT, TXQ_TAIL } from "../../kernels/e1000e.js";
 import { throwFault } from "../../memory/burst.js";
-import { HUNG_MILLISECONDS, LINK_MILLISECONDS, VECTOR_LINK, VECTORS } from "./assumptions.js";
+import { ALL_ONES, HUNG_MILLISECONDS, LINK_MILLISECONDS } from "./assumptions.js";
 import { resetCard, startCard, tellReceive } from "./bringup.js";
-import { broken, type Card, isGone, readRegister, registerBecomes, writeRegister } from "./card.js";
+import { broken, type Card, isGone, readRegister, writeRegister } from "./card.js";
 import { destroyQueue, unmapQueue } from "./queues.js";
 import * as r from "./registers.js";
 import { collect } from "./statistics.js";
@@ -63,8 +63,6 @@ export function vectorsOf(
   return [...(what.receive ? queues : []), ...(what.transmit ? queues.map((queue) => queue + 2) : [])];
 }
 
-export { VECTOR_LINK, VECTORS };
-
 /** What to do when the link's vector fires: reads and clears the cause, and looks at the link. */
 export function serveLink(card: Card): void {
   readRegister(card, r.ICR);
@@ -74,7 +72,7 @@ export function serveLink(card: Card): void {
 
 export function updateLink(card: Card): boolean {
   const status = readRegister(card, r.STATUS);
-  card.linkUp = status !== 0xffffffff && (status & r.STATUS_LINK_UP) !== 0;
+  card.linkUp = status !== ALL_ONES && (status & r.STATUS_LINK_UP) !== 0;
   return card.linkUp;
 }
 
@@ -131,33 +129,48 @@ export function recover(card: Card): void {
   for (const progress of card.progress) progress.since = performance.now();
 }
 
-/** Sends out what it has, for a while; then quiet, reset, and everything back. Idempotent by its caller. */
-export async function closeCard(card: Card, drainMilliseconds = 1000): Promise<void> {
+/** Sends out what it has, for a while, and then makes the card reach nothing any more. */
+export async function quietCard(card: Card, drainMilliseconds: number): Promise<void> {
   const limit = performance.now() + drainMilliseconds;
   const pending = () =>
     card.tx.some(
       ({ state }) =>
         card.arena.u32[(state + TXQ_MARK_FIRST) >>> 2] !== card.arena.u32[(state + TXQ_MARK_NEXT) >>> 2],
     );
-  for (
-    clean(card);
-    card.failure === undefined && card.linkUp && pending() && performance.now() < limit;
-    clean(card)
-  )
+  for (clean(card); card.failure === undefined && card.linkUp && pending(); clean(card)) {
+    if (performance.now() >= limit) break;
     await new Promise((resolve) => setTimeout(resolve, 1));
+  }
   if (card.failure === undefined && !isGone(card)) {
     collect(card);
-    writeRegister(card, r.IMC, 0xffffffff);
+    writeRegister(card, r.IMC, ALL_ONES);
     writeRegister(card, r.RCTL, 0);
     writeRegister(card, r.TCTL, 0);
-    registerBecomes(card, r.STATUS, r.STATUS_MASTER_ENABLED, 0, 0);
   }
+  endReach(card);
+  for (const queue of card.tx) card.lost += card.arena.kernels.e1000eFlush(queue.state);
+}
+
+/** Ends all access of the card to the arena; only then may anyone else have its frames. */
+export function endReach(card: Card): void {
   card.bus.setBusMaster(false);
   card.bus.reset();
-  // Only now, when the card can reach nothing any more, do its frames go back.
   for (const queue of [...card.rx, ...card.tx]) unmapQueue(card.bus, queue);
   card.bus.unmap(0, card.arena.frames * card.arena.frameSize);
-  for (const queue of card.tx) card.lost += card.arena.kernels.e1000eFlush(queue.state);
-  for (const queue of [...card.rx, ...card.tx]) destroyQueue(card.arena, queue);
+}
+
+/** Gives the memory and frames of a card back that reaches nothing any more, and closes its bus. */
+export async function releaseCard(card: Card): Promise<void> {
+  releaseQueues(card);
   await card.bus.close();
+}
+
+export function releaseQueues(card: Card): void {
+  for (const queue of [...card.rx, ...card.tx]) destroyQueue(card.arena, queue);
+}
+
+/** Both: drains for at most `drainMilliseconds`, quiets the card and gives everything back. */
+export async function closeCard(card: Card, drainMilliseconds = 1000): Promise<void> {
+  await quietCard(card, drainMilliseconds);
+  await releaseCard(card);
 }

@@ -15,8 +15,8 @@ export interface CardOptions {
   readonly headerSplit?: boolean;
   /** Packets up to this many bytes are copied out of the ring's frame instead of handing it over. Default 0: none. */
   readonly copybreak?: number;
-  /** Takes VLAN tags off received frames; the tag stands in the metadata. Default off. */
-  readonly vlanStrip?: boolean;
+  /** Takes VLAN tags off received frames into the metadata, and puts them on sent ones from there. Default off. */
+  readonly vlan?: boolean;
   /** Takes every frame, whoever it is for. Default on, as a capture wants it. */
   readonly promiscuous?: boolean;
   /** Station address, 6 bytes; default the card's own. */
@@ -46,7 +46,7 @@ export function settle(options: CardOptions): Settings {
     mtu: options.mtu ?? STANDARD_BYTES,
     headerSplit: options.headerSplit ?? false,
     copybreak: options.copybreak ?? 0,
-    vlanStrip: options.vlanStrip ?? false,
+    vlan: options.vlan ?? false,
     promiscuous: options.promiscuous ?? true,
     mac: options.mac,
     key: options.key ?? DEFAULT_RSS_KEY,

@@ -1,0 +1,100 @@
+import { MillraceError } from "../errors.js";
+import type { Bus } from "./bus/bus.js";
+
+/** Which directions are meant: what arrives, what was sent, or both. */
+export interface Directions {
+  readonly receive: boolean;
+  readonly transmit: boolean;
+}
+
+/** What a driver counts, in packets and bytes, since it was opened. */
+export interface NicCounters {
+  readonly received: { readonly packets: number; readonly bytes: number };
+  readonly transmitted: { readonly packets: number; readonly bytes: number };
+  /** By reason, in lower-case words. */
+  readonly dropped: Readonly<Record<string, number>>;
+  /** Bytes. */
+  readonly copies: { readonly linearize: number; readonly copybreak: number };
+  /** Packets the card has and has not yet reported sent. */
+  readonly held: number;
+}
+
+/** A network card as the nic: port runs it, whatever its make. No call blocks. */
+export interface Nic {
+  readonly bus: Bus;
+  readonly queues: number;
+  /** Longest frame in bytes, without its check sequence. */
+  readonly mtu: number;
+  readonly fragments: number;
+  readonly checksum: { readonly rx: boolean; readonly tx: boolean };
+  readonly segmentation: boolean;
+  readonly headerSplit: boolean;
+  readonly hash: boolean;
+  /** Appends what all queues have received to the burst; throws once the card was given up. Returns how many packets. */
+  receive(burst: number): number;
+  /** As PortDriver.send. */
+  send(burst: number, first: number): number;
+  /** Takes back what the card has reported sent. */
+  clean(): void;
+  /** Lets interrupts come; each masks itself when it fires. */
+  arm(what: Directions): void;
+  /** The vectors that `arm` lets fire. */
+  vectors(what: Directions): readonly number[];
+  /** Looks after the card; called a few times a second, with the time in milliseconds. */
+  watch(now: number): void;
+  counters(): NicCounters;
+  /** Drains for a moment, quiets the card, gives everything back. */
+  close(): Promise<void>;
+}
+
+type OpenNic = (bus: Bus, parameters: ReadonlyMap<string, string>) => Promise<Nic>;
+
+/** Every driver, one line each: which devices are its own, the options it takes, and who opens it. */
+const DRIVERS: readonly {
+  readonly vendor: number;
+  readonly devices: readonly number[];
+  readonly load: () => Promise<OpenNic>;
+}[] = [
+  {
+    vendor: 0x8086,
+    devices: [0x10d3],
+    load: async () => (await import("./e1000e/nic.js")).openE1000eNic,
+  },
+];
+
+/** Finds the driver for the device on `bus` and brings the card up; the bus is the card's then. Throws ERR_DEVICE. */
+export async function openNic(bus: Bus, parameters: ReadonlyMap<string, string>): Promise<Nic> {
+  const { vendor, device } = bus.identity;
+  const driver = DRIVERS.find((entry) => entry.vendor === vendor && entry.devices.includes(device));
+  if (driver === undefined)
+    throw new MillraceError(
+      "ERR_DEVICE",
+      `no driver knows ${bus.name}, ${vendor.toString(16)}:${device.toString(16)}`,
+      { hint: "millrace drives the Intel 82574L and virtio network cards" },
+    );
+  return (await driver.load())(bus, parameters);
+}
+
+/** A whole number among options. Throws ERR_LOCATOR naming the option. */
+export function numberOption(
+  parameters: ReadonlyMap<string, string>,
+  key: string,
+  least: number,
+  most: number,
+): number | undefined {
+  const text = parameters.get(key);
+  if (text === undefined) return undefined;
+  const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+  if (!(value >= least && value <= most))
+    throw new MillraceError("ERR_LOCATOR", `${key}=${text} is not a whole number from ${least} to ${most}`);
+  return value;
+}
+
+/** An option that is on or off: present without a value, or on, off. */
+export function switchOption(parameters: ReadonlyMap<string, string>, key: string): boolean | undefined {
+  const text = parameters.get(key);
+  if (text === undefined) return undefined;
+  if (text === "" || text === "on") return true;
+  if (text === "off") return false;
+  throw new MillraceError("ERR_LOCATOR", `${key}=${text} is neither on nor off`);
+}
