@@ -36,7 +36,7 @@ function fieldWith<Extra extends z.ZodRawShape>(extra: Extra, expected: string) 
   );
 }
 
-const field = fieldWith({}, "a field: { at, bytes } or { item }").meta({ id: "Field" });
+const field = fieldWith({}, "a field: { at, bytes }, { item } or { value }").meta({ id: "Field" });
 
 const term = z.strictObject({
   field: field.optional(),
@@ -95,7 +95,8 @@ const end = z.union(
 );
 
 const ids = { ids: z.enum(["counter", "opaque"]), first: bits.optional(), last: bits.optional() };
-const place = z.union(
+const place = z.discriminatedUnion(
+  "by",
   [
     z.strictObject({ by: z.literal("sequence"), field }),
     z.strictObject({ by: z.literal("offset"), field, base: z.int().min(0).optional(), unit }),
@@ -154,26 +155,56 @@ const scatter = z.strictObject({
   step: z.int().min(1).optional(),
 });
 
+/** A definition of its own in the JSON Schema, with a line that editors show. */
+function named<Schema extends z.ZodType>(id: string, description: string, schema: Schema): Schema {
+  return schema.meta({ id, description });
+}
+
+const fieldWords = "a field: { at, bytes }, { item } or { value }";
 const rules = {
-  scatter: scatter.nullish(),
-  stream: z.array(fieldWith({ name: z.string().optional() }, "a field: { at, bytes } or { item }")).nullish(),
-  header: length.optional(),
-  length: fieldWith(
-    { includes: z.literal("header").optional(), plus: small.optional() },
-    "a field: { at, bytes } or { item }",
-  ).nullish(),
-  trim: trim.nullish(),
-  items: items.nullish(),
-  chunk: fieldWith(ids, 'a field with ids: "counter" or "opaque"').nullish(),
-  place: place.nullish(),
-  slices: slices.nullish(),
-  size: size.nullish(),
-  end: end.nullish(),
-  control: match.nullish(),
-  lost: match.nullish(),
-  fields: z
-    .record(z.string(), fieldWith({ when: match.optional() }, "a field: { at, bytes } or { item }"))
+  stream: z
+    .array(
+      named(
+        "StreamField",
+        "One of the fields that name the stream",
+        fieldWith({ name: z.string().optional() }, fieldWords),
+      ),
+    )
     .nullish(),
+  header: length.optional().meta({ description: "Bytes before the data" }),
+  length: named(
+    "DataLength",
+    "Bytes of data; up to the datagram's end if absent",
+    fieldWith({ includes: z.literal("header").optional(), plus: small.optional() }, fieldWords),
+  ).nullish(),
+  trim: named("Trim", "Bytes at the end that are not data", trim).nullish(),
+  items: named("Items", "A list of items of 8 bytes, each an id and a value", items).nullish(),
+  chunk: named(
+    "Chunk",
+    "The field that names the chunk; counter: a missing id is a missing chunk",
+    fieldWith(ids, 'a field with ids: "counter" or "opaque"'),
+  ).nullish(),
+  place: named(
+    "Place",
+    "Where the data belongs: by a sequence number, or by an offset in the chunk",
+    place,
+  ).nullish(),
+  slices: named("Slices", "Several slices of data in one datagram, each with a header", slices).nullish(),
+  size: named("Size", "Bytes of the whole chunk", size).nullish(),
+  end: named("End", "Which datagrams are the last of their chunk", end).nullish(),
+  control: match.nullish().meta({ description: "Which datagrams carry no data" }),
+  lost: match.nullish().meta({ description: "Which datagrams say that their data is lost" }),
+  fields: z
+    .record(
+      z.string(),
+      named(
+        "ShownField",
+        "A field that a chunk shows to its user",
+        fieldWith({ when: match.optional() }, fieldWords),
+      ),
+    )
+    .nullish(),
+  scatter: named("Scatter", "What scatter writes beyond what reading needs", scatter).nullish(),
 };
 
 /** The shape of a layout, for zod. */
