@@ -28,6 +28,33 @@ export interface Kernels {
   walkPcapng(state: number, burst: number): number;
   releaseRun(first: number, count: number): number;
   packCapture(state: number, burst: number, first: number, stop: number): number;
+  claimFrames(count: number): number;
+  releaseFrames(address: number, count: number): number;
+  gatherRun(
+    gather: number,
+    burst: number,
+    datagrams: number,
+    cuts: number,
+    from: number,
+    count: number,
+  ): number;
+  gatherOthers(gather: number, burst: number, states: number, first: number, next: number): void;
+  gatherTick(gather: number): number;
+  gatherFlush(gather: number): number;
+  gatherRelease(gather: number, chunk: number): void;
+  burstCount(burst: number, verdict: number): number;
+  burstVerdict(burst: number, from: number, to: number): number;
+  scatterPackets(
+    burst: number,
+    list: number,
+    pieces: number,
+    table: number,
+    first: number,
+    count: number,
+    headroom: number,
+    linear: number,
+  ): number;
+  swapBytes(at: number, length: number, bits: number): void;
   burstBytes(burst: number, verdict: number): number;
   copyBytes(to: number, from: number, length: number): void;
   packetStart(burst: number, packet: number): number;

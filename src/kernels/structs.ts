@@ -39,10 +39,12 @@ export const META_OUTGOING = 32;
 export const META_UDP_SEGMENTS = 64;
 export const META_TCP_SEGMENTS = 128;
 
-// META_VERDICT. Everything but PASS and MOVED is an index of a drop reason (1 to 127) or 128 + a sink.
+// META_VERDICT. Everything else is an index of a drop reason (1 to 126) or 128 + a sink.
 export const VERDICT_PASS = 0;
 /** Taken by a ring, a port or a holder: no longer the burst's. */
 export const VERDICT_MOVED = 255;
+/** Accounted for by whoever looked at it (gather); its frames are still the burst's to free. */
+export const VERDICT_TAKEN = 254;
 export const VERDICT_ROUTE = 128;
 
 // Burst: up to `capacity` descriptors and as many packets, in the arena, 64 bytes of header.
@@ -125,6 +127,8 @@ export const CUT_HAS_CHUNK = 0x1000;
 export const CUT_BY_DATAGRAM = 0x2000;
 /** The datagram carries fields that the chunk shows to its user: the head must be looked at. */
 export const CUT_FIELDS = 0x4000;
+/** The first of its chunk by its kind (a leader): a chunk without it is not complete. */
+export const CUT_START = 0x8000;
 
 // Control block: the head of an arena, from which a worker finds everything else.
 export const CONTROL_MAGIC = 0; // u32, CONTROL_MAGIC_VALUE
@@ -251,3 +255,9 @@ export const FINISH_PARTIAL = 0;
 export const FINISH_ALL = 1;
 export const FINISH_DONE = 0;
 export const FINISH_BAD = 4;
+// One packet that scatter is to make: 16 bytes.
+export const SEND_HEADER = 0; // u32, address of its header bytes
+export const SEND_HEADER_LENGTH = 4; // u32
+export const SEND_DATA = 8; // u32, where in the chunk its data begins
+export const SEND_DATA_LENGTH = 12; // u32
+export const SEND_SIZE = 16;

@@ -2,7 +2,7 @@ import type { WasmMemory, WasmModule } from "../kernels/webassembly.js";
 import { compileModule, instantiate } from "../wasm/encoder.js";
 import { emitCutProgram } from "./emit-cut.js";
 import { holds, readExtent, readItems, readValue, viewDatagram } from "./evaluate.js";
-import type { CasePlan, ChunkIdKind, LayoutPlan } from "./plan.js";
+import type { CasePlan, ChunkIdKind, Condition, LayoutPlan } from "./plan.js";
 import { resolveLayout } from "./resolve.js";
 import type { Layout } from "./types.js";
 
@@ -34,6 +34,14 @@ export interface CompiledLayout {
   readonly module: WasmModule;
   /** What the chunk ids mean in datagrams of this CUT_KIND. */
   ids(kind: number): ChunkIdKind;
+  /** What the chunk ids of the layout itself mean. */
+  readonly chunkIds: ChunkIdKind;
+  /** Datagrams name their chunk. */
+  readonly hasChunk: boolean;
+  /** Some datagram, or a changed field, says that a chunk ends with it. */
+  readonly hasEnd: boolean;
+  /** Some datagram opens its chunk: without it a chunk is not complete. */
+  readonly hasStart: boolean;
   /** Whether data datagrams of this CUT_KIND carry fields that hold for the whole chunk: the first one's are its user's. */
   hasFields(kind: number): boolean;
   instantiate(memory: WasmMemory): CutProgram;
@@ -62,11 +70,19 @@ export function compileLayout(
     placement: placementOf(plan),
     cutsPerDatagram: Math.max(...plan.cases.map(({ slices }) => slices?.most ?? 1)),
     ids: (kind) => byNumber.get(kind)?.ids ?? { kind: "none" },
+    chunkIds: base.ids,
+    hasChunk: plan.cases.some(({ chunk }) => chunk !== undefined),
+    hasEnd: plan.cases.some(({ end, changed }) => changed !== undefined || !isNever(end)),
+    hasStart: false,
     hasFields: (kind) => byNumber.get(kind)?.fields.some(({ when }) => when === undefined) ?? false,
     instantiate: (memory) => instantiate<CutProgram>(module, memory),
     readFields: (head, length, kind, tail) => readFields(byNumber.get(kind) ?? base, head, length, tail),
     streamText: (low, high) => streamText(base, low | (high << 64n)),
   };
+}
+
+function isNever(condition: Condition): boolean {
+  return condition.kind === "constant" && !condition.value;
 }
 
 function placementOf(plan: LayoutPlan): Placement {

@@ -72,7 +72,10 @@ export interface ArenaOptions {
 const PAGE = 1 << 16;
 const LARGEST = 65_248 * PAGE; // below x86's MSI window, so that no end offset wraps
 
-/** Makes an arena: a quarter of its frames for the pool, the rest for chunks; an eighth of it for regions. */
+/** What rings, tables and one gather want, where the arena is large enough. */
+const REGION_BYTES = 32 * 2 ** 20;
+
+/** Makes an arena: a quarter of its frames for the pool, the rest for chunks; an eighth of it or more for regions. */
 export function createArenaMemory(options: ArenaOptions = {}): ArenaMemory {
   const bytes = Math.ceil((options.bytes ?? 256 * 2 ** 20) / PAGE) * PAGE;
   const frameSize = options.frameSize ?? 4096;
@@ -129,7 +132,8 @@ function alignUp(value: number, to: number): number {
 
 /** Writes the control block and its tables into fresh memory; returns the control block's offset. */
 function layOut(u32: Uint32Array<SharedArrayBuffer>, bytes: number, frameSize: number): number {
-  const frames = Math.floor((bytes - bytes / 8) / frameSize);
+  const forRegions = Math.max(bytes / 8, Math.min(REGION_BYTES, bytes / 2));
+  const frames = Math.floor((bytes - forRegions) / frameSize);
   const poolFrames = frames >>> 2;
   const fullMagazines = Math.ceil((poolFrames - 1) / MAGAZINE_CAPACITY);
   // Two for each worker, and one to spare for each: an empty one is then always to be had.

@@ -44,6 +44,8 @@ export interface DriverCounters {
   readonly transmitted: Count;
   /** Packets the port dropped, by reason; `kernel`: those the kernel reports. */
   readonly dropped: Readonly<Record<string, number>>;
+  /** Packets the port made of others, by name. */
+  readonly created?: Readonly<Record<string, number>>;
   readonly copies: Partial<Copies>;
   /** Packets taken by send() that are not yet on their way, or not yet given back by the kernel. */
   readonly held: number;

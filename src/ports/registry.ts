@@ -6,6 +6,7 @@ export const PORT_KINDS: Readonly<Record<string, () => Promise<OpenDriver>>> = {
   nic: async () => (await import("./nic/nic.js")).openNicPort,
   pcap: async () => (await import("./pcap/port.js")).openPcap,
   udp: async () => (await import("./udp/udp.js")).openUdp,
+  loop: async () => (await import("./loop/loop.js")).openLoop,
 };
 
 /** The opener of a kind of port. Throws ERR_LOCATOR for one that does not exist. */

@@ -9,6 +9,7 @@ import {
   CONTROL_OWNERS,
   CONTROL_POISON,
   CONTROL_POOL_FRAMES,
+  CONTROL_RUN_HINT,
   CONTROL_TABLE,
   MAGAZINE_CAPACITY,
   MAGAZINE_COUNT,
@@ -353,4 +354,26 @@ export function census(out: u32): void {
     const at = out + ((load<u32>(wordOf(frame)) >> OWNER_SHIFT) << 2);
     store<u32>(at, load<u32>(at) + 1);
   }
+}
+
+// ── Runs of adjacent frames, for chunks and blocks.
+
+/** Address of `count` adjacent frames, this worker's, or 0 when there is no such stretch. */
+export function claimFrames(count: u32): u32 {
+  const first = claimRun(
+    table,
+    poolFrames,
+    frames,
+    control + CONTROL_RUN_HINT,
+    count,
+    (self << OWNER_SHIFT) | 1,
+  );
+  return first < 0 ? 0 : (<u32>first) << frameShift;
+}
+
+/** Gives up one reference to each of `count` adjacent frames. False: one of them was not this worker's. */
+export function releaseFrames(address: u32, count: u32): bool {
+  let whole = true;
+  for (let i: u32 = 0; i < count; i++) whole = releaseFrame(address + (i << frameShift)) && whole;
+  return whole;
 }

@@ -3,10 +3,12 @@ export {
   addReference,
   attach,
   census,
+  claimFrames,
   claimRun,
   exclusive,
   holds,
   releaseFrame,
+  releaseFrames,
   releaseFrom,
   sweepFrames,
   sweepOwner,
@@ -23,6 +25,7 @@ export { dissectBurst } from "./dissect";
 export { e1000eFill, e1000eReceive } from "./e1000e";
 export { e1000eClean, e1000eFlush, e1000eSend } from "./e1000e-send";
 export { checksumFinish, checksumVerify } from "./finish";
+export { gatherFlush, gatherOthers, gatherRelease, gatherRun, gatherTick } from "./gather";
 export { copyBytes } from "./memory";
 
 export {
@@ -39,7 +42,9 @@ export {
 } from "./packet";
 export {
   burstBytes,
+  burstCount,
   burstRelease,
+  burstVerdict,
   ringCommit,
   ringCount,
   ringFault,
@@ -48,7 +53,11 @@ export {
   ringSend,
   ringSpace,
 } from "./ring";
+export { scatterPackets } from "./scatter";
+export { swapBytes } from "./swap";
 export { udpPost, udpReceived, udpSplit, udpUnpost } from "./udp-receive";
 export { udpBuild, udpCalls, udpCompleted, udpRefuse, udpSegment, udpSent } from "./udp-send";
+
 export { virtioCommand, virtioComplete, virtioFill, virtioReceive, virtioSend } from "./virtio";
+
 export { virtqueueArm, virtqueueKick } from "./virtqueue";

@@ -277,6 +277,30 @@ export function burstBytes(burst: u32, verdict: u32): u32 {
   return bytes;
 }
 
+/** How many packets of the burst have the verdict `verdict`. */
+export function burstCount(burst: u32, verdict: u32): u32 {
+  const packets = load<u32>(burst, BURST_PACKETS);
+  const metas = load<u32>(burst, BURST_METAS);
+  let count: u32 = 0;
+  for (let packet: u32 = 0; packet < packets; packet++)
+    if (<u32>load<u8>(metas + (packet << META_SHIFT), META_VERDICT) == verdict) count++;
+  return count;
+}
+
+/** Gives every packet whose verdict is `from` the verdict `to`; says how many. */
+export function burstVerdict(burst: u32, from: u32, to: u32): u32 {
+  const packets = load<u32>(burst, BURST_PACKETS);
+  const metas = load<u32>(burst, BURST_METAS);
+  let count: u32 = 0;
+  for (let packet: u32 = 0; packet < packets; packet++) {
+    const at = metas + (packet << META_SHIFT);
+    if (<u32>load<u8>(at, META_VERDICT) != from) continue;
+    store<u8>(at, to, META_VERDICT);
+    count++;
+  }
+  return count;
+}
+
 /** FAULT_RING when the shared indices of a ring contradict each other; 0 when they agree. */
 export function ringFault(side: u32): i32 {
   const producer = atomic.load<u32>(load<u32>(side, RING_PRODUCER));

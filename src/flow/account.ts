@@ -1,0 +1,17 @@
+import { VERDICT_PASS } from "../kernels/structs.js";
+import type { ArenaMemory } from "../memory/arena.js";
+
+/** Adds `by` under `name`, unless it is 0. */
+export function add(to: Record<string, number>, name: string, by: number): void {
+  if (by !== 0) to[name] = (to[name] ?? 0) + by;
+}
+
+/** Adds every count of `from` to those of `to`. */
+export function addAll(to: Record<string, number>, from: Readonly<Record<string, number>>): void {
+  for (const [name, count] of Object.entries(from)) add(to, name, count);
+}
+
+/** Bytes of all packets in a burst that are still to be sent. */
+export function burstBytesOf(arena: ArenaMemory, burst: number): number {
+  return arena.kernels.burstBytes(burst, VERDICT_PASS);
+}

@@ -1,0 +1,31 @@
+import { type OpenPort, openPort, type Port } from "./port.js";
+
+/** An end of a flow: a locator, which the flow opens and closes, or a port, which stays its owner's. */
+export type End = string | Port;
+
+/** Opened ends, and how to close those that were locators. */
+export interface OpenEnds {
+  readonly ports: OpenPort[];
+  /** Those among them that were locators. */
+  readonly own: OpenPort[];
+  close(): Promise<void>;
+}
+
+/** Opens what is a locator; on a failure what was opened before is closed again. */
+export async function openEnds(ends: readonly End[], direction: "in" | "out"): Promise<OpenEnds> {
+  const ports: OpenPort[] = [];
+  const own: OpenPort[] = [];
+  const close = async () => {
+    await Promise.all(own.map((port) => port.close()));
+  };
+  try {
+    for (const end of ends) {
+      if (typeof end === "string") own.push(await openPort(end, { direction }));
+      ports.push(typeof end === "string" ? own[own.length - 1] : (end as OpenPort));
+    }
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  return { ports, own, close };
+}

@@ -1,0 +1,98 @@
+import { BURST_PACKETS } from "../kernels/structs.js";
+import type { ArenaMemory } from "../memory/arena.js";
+import { createBurst, destroyBurst, throwFault } from "../memory/burst.js";
+import type { PortDriver } from "../ports/port.js";
+import { createTally, type Tally } from "./tally.js";
+
+/** Descriptors a burst has room for: some 40 GRO buffers' worth, small enough to stay in the second-level cache. */
+export const BURST_DESCRIPTORS = 2048;
+
+// How receive waits: it looks again a few times, lets the event loop turn, and then sleeps until there is more.
+const SPINS = 64;
+const TURNS = 20;
+/** No turn of the event loop takes more than this, in milliseconds. */
+const TURN_BUDGET_MS = 4;
+
+export type Wait = "busy" | "interrupt" | "adaptive";
+
+/** Receives bursts from one driver, one at a time, into memory of its own. */
+export interface Source {
+  readonly driver: PortDriver;
+  /** Offset of the arena burst that poll() fills. */
+  readonly burst: number;
+  readonly tally: Tally;
+  /** Frees the burst before and receives the next; how many packets came. */
+  poll(): number;
+  /** Frees what is left of the burst now, and counts it by verdict. */
+  release(): void;
+  /** Resolves when poll() may find something, or the driver has ended. Rejects with the signal's reason. */
+  wait(signal: AbortSignal): Promise<void>;
+  /** True when this turn of the event loop has lasted long enough: then await turn(). */
+  readonly overdue: boolean;
+  turn(): Promise<void>;
+  close(): void;
+}
+
+export function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+export function createSource(arena: ArenaMemory, driver: PortDriver, wait: Wait): Source {
+  const burst = createBurst(arena, BURST_DESCRIPTORS);
+  const tally = createTally(arena);
+  const { kernels } = arena;
+  let turnStarted = performance.now();
+  let polls = 0;
+  let ready = 0; // packets that wait() has received already
+  const look = () => {
+    ready = driver.receive(burst);
+    return ready > 0 || driver.ended;
+  };
+  const turn = async () => {
+    await nextTurn();
+    turnStarted = performance.now();
+  };
+  const source: Source = {
+    driver,
+    burst,
+    tally,
+    poll() {
+      if (ready > 0) {
+        const packets = ready;
+        ready = 0;
+        return packets;
+      }
+      source.release();
+      return driver.receive(burst);
+    },
+    release() {
+      if (arena.u32[(burst + BURST_PACKETS) >>> 2] !== 0)
+        throwFault(arena, burst, kernels.burstRelease(burst, tally.offset));
+    },
+    async wait(signal) {
+      signal.throwIfAborted();
+      source.release();
+      if (wait !== "interrupt") {
+        for (let spin = 0; spin < SPINS; spin++) if (look()) return;
+        for (let turns = 0; wait === "busy" || turns < TURNS; turns++) {
+          await turn();
+          signal.throwIfAborted();
+          if (look()) return;
+        }
+      }
+      await driver.readable(signal);
+      turnStarted = performance.now();
+    },
+    get overdue() {
+      // The clock is looked at every eighth burst.
+      return (++polls & 7) === 0 && performance.now() - turnStarted > TURN_BUDGET_MS;
+    },
+    turn,
+    close() {
+      source.release();
+      destroyBurst(arena, burst);
+      tally.close();
+    },
+  };
+  return source;
+}

@@ -1,0 +1,11 @@
+export { type ErrorCode, type FaultPlace, MillraceError } from "./errors.js";
+export { type Arena, createArena } from "./flow/arena.js";
+export type { Chunk, HeldChunk } from "./flow/chunk.js";
+export type { End } from "./flow/ends.js";
+export { type Flow, flow, type ToOptions } from "./flow/flow.js";
+export type { Gap, GapNotice } from "./flow/gap.js";
+export type { GatherOptions } from "./flow/gather-options.js";
+export { type OpenOptions, open, type Port, type PortStats } from "./flow/port.js";
+export type { Report } from "./flow/report.js";
+export type { Burst, HeaderType, HeldPacket, LinkType, Packet } from "./packet/types.js";
+export type { Capabilities, Count } from "./ports/port.js";
