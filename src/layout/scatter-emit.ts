@@ -13,13 +13,15 @@ export const STATE_SIZE = 64;
 /** What differs from datagram to datagram. */
 export type Varying = "index" | "sequence" | "position" | "length";
 
-/** Writes ((source mod `modulo` + `plus`) × `times` ÷ `over`) << `shift` into the bytes of a field. */
+/** Writes (((source mod `modulo` + `plus`) × `times` ÷ `over` + `base`) ÷ `per`) << `shift` into a field's bytes. */
 export interface Patch {
   readonly source: Varying;
   readonly modulo?: bigint;
   readonly plus: bigint;
   readonly times: bigint;
   readonly over: bigint;
+  readonly base: bigint;
+  readonly per: bigint;
   readonly shift: bigint;
   readonly mask: bigint;
   /** Offset of the field in header and tail, one behind the other. */
@@ -200,6 +202,8 @@ function emitPatch(f: w.WasmFunction, patch: Patch, address: number, value: numb
   step(OP.i64_add, patch.plus, 0n);
   step(OP.i64_mul, patch.times, 1n);
   step(OP.i64_div_u, patch.over, 1n);
+  step(OP.i64_add, patch.base, 0n);
+  step(OP.i64_div_u, patch.per, 1n);
   step(OP.i64_shl, patch.shift, 0n);
   w.set(f, value);
   for (let k = 0; k < patch.bytes; k++) {

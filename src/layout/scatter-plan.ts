@@ -147,7 +147,8 @@ function finishForm(
   const patches = placePatches(one, sliceAt);
   const length = one.slices === undefined ? one.length?.field : movedRead(one.slices.length, sliceAt);
   let granule = patches.reduce((all, { unit }) => (unit === undefined ? all : lcm(all, unit)), 1n);
-  const beside = BigInt(one.length?.includesHeader ? headerBytes : 0) - (one.length?.plus ?? 0n);
+  const beside =
+    BigInt((one.length?.includesHeader ? headerBytes : 0) + tailBytes) - (one.length?.plus ?? 0n);
   if (length?.kind === "bytes") {
     if (beside % length.times !== 0n)
       throw unwritable(`its length counts ${length.times} bytes, but the header has ${headerBytes}`);
@@ -155,25 +156,37 @@ function finishForm(
   }
   const rowBytes = one.slices === undefined ? 0 : Number(rowUnit(one));
   const dataBytes = fullData(
-    options.datagramSize - headerBytes - tailBytes,
-    one,
+    options.datagramSize,
+    headerBytes + tailBytes,
     length,
+    beside,
     granule,
     rowBytes,
-    headerBytes,
   );
-  const place = (read: Read, source: Varying, more: Partial<Patch> = {}): Patch[] => {
+  const place = (read: Read, source: Varying, scale: Partial<Patch> = {}): Patch[] => {
     const spot = locate(draft, read);
     if (spot === undefined) throw unwritable(`its ${source} field stands where scatter cannot write`);
     claim(draft, lastDraft, read, source);
     const { bytes, little, mask, shift, times } = spot.read;
     const at = spot.inTail ? headerBytes + spot.at - (8 - tailBytes) : spot.at;
-    const base = { plus: 0n, times: 1n, over: 1n, ...more };
-    return [{ source, ...base, over: base.over * times, at, bytes, little, mask, shift }];
+    return [
+      {
+        source,
+        plus: 0n,
+        times: 1n,
+        over: 1n,
+        base: 0n,
+        ...scale,
+        per: times,
+        at,
+        bytes,
+        little,
+        mask,
+        shift,
+      },
+    ];
   };
-  const made = patches.flatMap(({ read, source, modulo, plus, times, over }) =>
-    place(read, source, { plus, times, over, ...(modulo === undefined ? {} : { modulo }) }),
-  );
+  const made = patches.flatMap(({ read, source, scale }) => place(read, source, scale));
   if (length !== undefined) made.push(...place(length, "length", { plus: beside }));
   const chunkFields: ChunkField[] = [];
   const perChunk = (read: Read | undefined, to: ChunkField["to"], plus = 0n, over = 1n) => {
@@ -277,10 +290,7 @@ function dynamicTail(one: CasePlan): number {
 interface PlacePatch {
   readonly read: Read;
   readonly source: Varying;
-  readonly modulo?: bigint;
-  readonly plus: bigint;
-  readonly times: bigint;
-  readonly over: bigint;
+  readonly scale?: Partial<Patch>;
   /** Data must be cut at multiples of so many bytes. */
   readonly unit?: bigint;
 }
@@ -290,20 +300,11 @@ function placePatches(one: CasePlan, sliceAt: number): PlacePatch[] {
   if (slices !== undefined) return rowPatches(one, sliceAt);
   if (place.by === "arrival" || place.field.kind === "fixed") return [];
   const { field } = place;
-  if (place.by === "sequence") return [{ read: field, source: "sequence", plus: 0n, times: 1n, over: 1n }];
-  if (place.unit === "datagram")
-    return [{ read: field, source: "index", plus: place.base, times: 1n, over: 1n }];
+  if (place.by === "sequence") return [{ read: field, source: "sequence" }];
+  if (place.unit === "datagram") return [{ read: field, source: "index", scale: { base: place.base } }];
   const { times, over } = place.unit;
-  // (position × over ÷ times) + base, with the base brought inside the division.
   return [
-    {
-      read: field,
-      source: "position",
-      plus: (place.base * times) / over,
-      times: over,
-      over: times,
-      unit: times,
-    },
+    { read: field, source: "position", scale: { times: over, over: times, base: place.base }, unit: times },
   ];
 }
 
@@ -312,13 +313,8 @@ function rowPatches(one: CasePlan, sliceAt: number): PlacePatch[] {
   const terms = [...(one.slices?.place ?? [])].sort((a, b) => compareRatio(b.unit, a.unit));
   const [row, column] = terms;
   if (terms.length > 2) throw unwritable("it places a slice by more than two fields");
-  const whole: PlacePatch = {
-    read: movedRead(row.field, sliceAt),
-    source: "position",
-    plus: 0n,
-    times: row.unit.over,
-    over: row.unit.times,
-  };
+  const scale = { times: row.unit.over, over: row.unit.times };
+  const whole: PlacePatch = { read: movedRead(row.field, sliceAt), source: "position", scale };
   if (column === undefined) return [{ ...whole, unit: row.unit.times }];
   if (row.unit.over !== 1n) throw unwritable("its rows are not a whole number of bytes");
   return [
@@ -326,10 +322,7 @@ function rowPatches(one: CasePlan, sliceAt: number): PlacePatch[] {
     {
       read: movedRead(column.field, sliceAt),
       source: "position",
-      modulo: row.unit.times,
-      plus: 0n,
-      times: column.unit.over,
-      over: column.unit.times,
+      scale: { modulo: row.unit.times, times: column.unit.over, over: column.unit.times },
       unit: column.unit.times * 4n, // four units, so that no group of pixels is cut
     },
   ];
@@ -344,28 +337,25 @@ function compareRatio(a: Ratio, b: Ratio): number {
   return Number(a.times * b.over - b.times * a.over);
 }
 
+/** Data of a full datagram: what the datagram and the length field have room for, in whole granules. */
 function fullData(
-  room: number,
-  one: CasePlan,
+  datagramSize: number,
+  around: number,
   length: Read | undefined,
+  beside: bigint,
   granule: bigint,
   rowBytes: number,
-  headerBytes: number,
 ): number {
-  let most = BigInt(room);
-  if (length !== undefined) {
-    const said =
-      largest(length) - BigInt(one.length?.includesHeader ? headerBytes : 0) + (one.length?.plus ?? 0n);
-    if (said < most) most = said;
-  }
+  const room = BigInt(datagramSize - around);
+  const said = length === undefined ? room : largest(length) - beside;
+  const most = said < room ? said : room;
   if (rowBytes > 0 && most >= BigInt(rowBytes)) return rowBytes;
   const bytes = most < 0n ? 0n : (most / granule) * granule;
-  if (bytes === 0n)
-    throw layoutError(
-      [],
-      `datagrams of ${room + headerBytes} bytes have no room for data behind a header of ${headerBytes}`,
-    );
-  return Number(bytes);
+  if (bytes > 0n) return Number(bytes);
+  throw layoutError(
+    [],
+    `datagrams of ${datagramSize} bytes have no room for data beside ${around} of header and tail`,
+  );
 }
 
 /** How far the place field can count. */

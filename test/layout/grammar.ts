@@ -1,0 +1,228 @@
+// Random layouts, straight from the language's grammar.
+import fc from "fast-check";
+import type {
+  BytesField,
+  Field,
+  Layout,
+  LayoutCase,
+  Length,
+  Match,
+  Place,
+  Slices,
+} from "../../src/layout/types.js";
+
+const sizes = fc.constantFrom(1, 2, 3, 4, 5, 6, 7, 8);
+const order = fc.constantFrom<"big" | "little">("big", "little");
+
+function hex(value: bigint): string {
+  return `0x${value.toString(16)}`;
+}
+
+/** A mask of adjacent bits within so many bytes. */
+function run(bytes: number): fc.Arbitrary<string> {
+  return fc
+    .tuple(fc.integer({ min: 0, max: 8 * bytes - 1 }), fc.integer({ min: 1, max: 8 * bytes }))
+    .map(([low, width]) => {
+      const whole = (1n << BigInt(8 * bytes)) - 1n;
+      return hex((((1n << BigInt(width)) - 1n) << BigInt(low)) & whole);
+    });
+}
+
+const bytesField: fc.Arbitrary<BytesField> = sizes.chain((bytes) =>
+  fc
+    .record(
+      {
+        at: fc.oneof({ weight: 4, arbitrary: fc.integer({ min: 0, max: 24 }) }, computed),
+        bytes: fc.constant(bytes as BytesField["bytes"]),
+        mask: run(bytes),
+        order,
+        from: fc.constantFrom<"start" | "data" | "end">("start", "start", "start", "data", "end"),
+      },
+      { requiredKeys: ["at", "bytes"] },
+    )
+    .map((field) => (field.from === "end" ? { ...field, at: Math.max(bytes, 1) } : field)),
+);
+
+/** A length that a byte of the datagram decides. */
+const computed: fc.Arbitrary<Length> = fc
+  .tuple(
+    fc.integer({ min: 0, max: 12 }),
+    fc.integer({ min: 0, max: 8 }),
+    fc.integer({ min: 1, max: 4 }),
+    fc.boolean(),
+  )
+  .map(([base, at, times, conditional]) => {
+    const field = { at, bytes: 1, mask: "0x7" } as const;
+    const term = { field, times };
+    if (!conditional) return { base, add: [term] };
+    return {
+      base,
+      add: [{ ...term, plus: 2, when: { field: { at, bytes: 1, mask: "0x80" } as const, is: "0x80" } }],
+    };
+  });
+
+const { match } = fc.letrec<{ match: Match }>((tie) => ({
+  match: fc.oneof(
+    { maxDepth: 3, withCrossShrink: true },
+    bytesField.chain((field) =>
+      fc.array(fc.bigInt({ min: 0n, max: 255n }), { minLength: 1, maxLength: 3 }).map((values) => {
+        const whole = (1n << BigInt(8 * field.bytes)) - 1n;
+        const mask = field.mask === undefined ? whole : BigInt(field.mask);
+        const low = mask & -mask;
+        return { field, is: values.map((value) => hex((value * low) & mask)) };
+      }),
+    ),
+    fc.boolean(),
+    fc.array(tie("match"), { maxLength: 3 }).map((any) => ({ any })),
+    fc.array(tie("match"), { maxLength: 3 }).map((all) => ({ all })),
+    tie("match").map((not) => ({ not })),
+  ),
+}));
+
+const counted = fc.record({ ids: fc.constant("opaque" as const) });
+const place: fc.Arbitrary<Place> = fc.oneof(
+  bytesField.map((field) => ({ by: "sequence" as const, field })),
+  fc.record({
+    by: fc.constant("offset" as const),
+    field: bytesField as fc.Arbitrary<Field>,
+    base: fc.constantFrom(0, 1, 7),
+    unit: fc.constantFrom<number | string>(1, 2.5, 640, "datagram"),
+  }),
+);
+const slices: fc.Arbitrary<Slices> = fc.record({
+  at: fc.oneof(fc.integer({ min: 0, max: 12 }), computed),
+  bytes: fc.constant(4),
+  more: fc.constant<Match>({ field: { at: 3, bytes: 1, mask: "0x80" }, is: "0x80" }),
+  length: fc.constant<Field>({ at: 0, bytes: 1, mask: "0x1f" }),
+  place: fc.constantFrom<Slices["place"]>(
+    [{ field: { at: 1, bytes: 2 }, unit: 1 }],
+    [
+      { field: { at: 1, bytes: 1 }, unit: 64 },
+      { field: { at: 2, bytes: 2, mask: "0x7fff" }, unit: 2.5 },
+    ],
+  ),
+  most: fc.integer({ min: 1, max: 4 }),
+});
+
+const rules = {
+  stream: fc.array(bytesField, { maxLength: 2 }),
+  header: fc.oneof(fc.integer({ min: 0, max: 24 }), computed),
+  length: bytesField.map((field) => ({ ...field, includes: "header" as const })),
+  trim: fc.record({ when: match, by: fc.oneof(fc.integer({ min: 0, max: 4 }), bytesField) }),
+  chunk: fc.tuple(bytesField, counted).map(([field, ids]) => ({ ...field, ...ids })),
+  size: bytesField,
+  end: match,
+  control: match,
+  lost: match,
+  fields: fc.dictionary(
+    fc.constantFrom("a", "b"),
+    fc.tuple(bytesField, match).map(([field, when]) => ({ ...field, when })),
+  ),
+};
+
+/** Any layout of the grammar; some are refused when they are resolved. */
+export const anyLayout: fc.Arbitrary<Layout> = fc
+  .tuple(
+    fc.record({ ...rules, when: match, place, slices }, { requiredKeys: ["chunk", "header"] }),
+    fc.array(
+      fc
+        .record({ ...rules, when: match }, { requiredKeys: ["when"] })
+        .map(({ stream: _, ...one }): LayoutCase => one),
+      { maxLength: 2 },
+    ),
+  )
+  .map(([base, cases]) => {
+    const { place: placed, slices: sliced, ...rest } = base;
+    const where = sliced === undefined ? (placed === undefined ? {} : { place: placed }) : { slices: sliced };
+    return { name: "random", ...rest, ...where, ...(cases.length > 0 ? { cases } : {}) };
+  });
+
+/** Bytes as hostile senders make them: small numbers, extremes, noise. */
+export const anyDatagram: fc.Arbitrary<Uint8Array> = fc.oneof(
+  fc.uint8Array({ maxLength: 80 }),
+  fc
+    .array(fc.constantFrom(0, 1, 2, 3, 8, 0x7f, 0x80, 0xff), { maxLength: 80 })
+    .map((bytes) => Uint8Array.from(bytes)),
+);
+
+/** A layout that scatter can write: its fields stand side by side, in a random order, with gaps. */
+export const writableLayout: fc.Arbitrary<Layout> = fc
+  .record({
+    gaps: fc.array(fc.integer({ min: 0, max: 3 }), { minLength: 8, maxLength: 8 }),
+    order,
+    bytes: fc.record({ chunk: fc.integer({ min: 1, max: 8 }), place: fc.integer({ min: 3, max: 8 }) }),
+    shuffle: fc.array(fc.nat(), { minLength: 6, maxLength: 6 }),
+    magic: fc.integer({ min: 0, max: 255 }),
+    place: fc.constantFrom("sequence", "datagram", "bytes", "half", "slices"),
+    length: fc.constantFrom("none", "data", "all"),
+    tail: fc.integer({ min: 0, max: 8 }),
+    ids: fc.constantFrom<"counter" | "opaque">("counter", "opaque"),
+    base: fc.integer({ min: 0, max: 5 }),
+    optionalPart: fc.boolean(),
+  })
+  .map((choice) => {
+    const wanted: [name: string, bytes: number][] = [
+      ["magic", 1],
+      ["flags", 1],
+      ["chunk", choice.bytes.chunk],
+      ["place", choice.bytes.place],
+      ["length", 2],
+      ["stream", 3],
+    ];
+    const shuffled = wanted
+      .map((one, index) => ({ one, key: choice.shuffle[index] }))
+      .sort((a, b) => a.key - b.key)
+      .map(({ one }) => one);
+    let at = 0;
+    const fields = new Map<string, BytesField>();
+    shuffled.forEach(([name, bytes], index) => {
+      at += choice.gaps[index];
+      fields.set(name, { at, bytes: bytes as BytesField["bytes"], order: choice.order });
+      at += bytes;
+    });
+    const of = (name: string) => fields.get(name) as BytesField;
+    const flag = (mask: string): Match => ({ field: { ...of("flags"), mask }, is: mask });
+    const header: Length = choice.optionalPart ? { base: at, add: [{ plus: 4, when: flag("0x10") }] } : at;
+    const placeField = of("place");
+    const where =
+      choice.place === "slices"
+        ? {
+            slices: {
+              at,
+              bytes: 5,
+              more: { field: { at: 4, bytes: 1, mask: "0x80" }, is: "0x80" },
+              length: { at: 0, bytes: 2 },
+              place: [{ field: { at: 2, bytes: 2 }, unit: 4 }],
+            } satisfies Slices,
+          }
+        : {
+            place:
+              choice.place === "sequence"
+                ? ({ by: "sequence", field: placeField } as const)
+                : ({
+                    by: "offset",
+                    field: placeField,
+                    base: choice.base,
+                    unit: choice.place === "datagram" ? "datagram" : choice.place === "bytes" ? 1 : 2.5,
+                  } as const),
+          };
+    const length =
+      choice.length === "none" || choice.place === "slices"
+        ? {}
+        : {
+            length: { ...of("length"), ...(choice.length === "all" ? { includes: "header" as const } : {}) },
+          };
+    return {
+      name: "random",
+      when: { field: of("magic"), is: choice.magic },
+      stream: [{ name: "source", ...of("stream") }],
+      header: choice.place === "slices" ? at : header,
+      chunk: { ...of("chunk"), ids: choice.ids },
+      ...where,
+      ...length,
+      ...(choice.tail > 0 && choice.place !== "slices" ? { trim: { by: choice.tail } } : {}),
+      end: flag("0x01"),
+      control: flag("0x02"),
+      lost: flag("0x04"),
+    };
+  });
