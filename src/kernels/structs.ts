@@ -245,11 +245,6 @@ export const PEER_SOURCE = 8; // 16 bytes; IPv4: the first 4, the rest zero
 export const PEER_DESTINATION = 24; // 16 bytes
 export const PEER_SIZE = 40;
 
-// What scatter says of a datagram that it makes: where its header goes, and which slice of the chunk is its data.
-export const SCATTER_ADDRESS = 0; // u32, given: where header and, behind it, tail are written
-export const SCATTER_DATA = 4; // u32, bytes from the chunk's start to the data
-export const SCATTER_LENGTH = 8; // u32, bytes of data
-export const SCATTER_SIZE = 16;
 // Finishing checksums: which packets, and what is counted (u32 each).
 export const FINISH_PARTIAL = 0;
 export const FINISH_ALL = 1;

@@ -73,7 +73,7 @@ export function compileLayout(
     chunkIds: base.ids,
     hasChunk: plan.cases.some(({ chunk }) => chunk !== undefined),
     hasEnd: plan.cases.some(({ end, changed }) => changed !== undefined || !isNever(end)),
-    hasStart: false,
+    hasStart: plan.cases.some(({ start }) => !isNever(start)),
     hasFields: (kind) => byNumber.get(kind)?.fields.some(({ when }) => when === undefined) ?? false,
     instantiate: (memory) => instantiate<CutProgram>(module, memory),
     readFields: (head, length, kind, tail) => readFields(byNumber.get(kind) ?? base, head, length, tail),

@@ -6,6 +6,7 @@ import {
   CUT_IS_CONTROL,
   CUT_IS_LOST,
   CUT_SIZED,
+  CUT_START,
 } from "../kernels/structs.js";
 import * as w from "../wasm/encoder.js";
 import { I64, OP } from "../wasm/opcodes.js";
@@ -93,6 +94,7 @@ function emitIds(e: CutEmitter, one: CasePlan): void {
     w.set(f, cut.changed);
     setFlags(e, CUT_HAS_CHANGED);
   }
+  emitFlagIf(e, one.start, CUT_START);
   emitFlagIf(e, one.end, CUT_END);
   if (one.size !== undefined) emitSize(e, one.size);
 }

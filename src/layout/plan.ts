@@ -95,6 +95,7 @@ export interface CasePlan {
   readonly place: Placing;
   readonly slices?: SlicePlan;
   readonly size?: { readonly when: Condition; readonly product: readonly Read[]; readonly over: bigint };
+  readonly start: Condition;
   readonly end: Condition;
   readonly changed?: Read;
   readonly control: Condition;

@@ -84,6 +84,7 @@ function resolveCase(
     stream,
     header,
     place,
+    start: condition(rules.start ?? false, at("start"), scope),
     end,
     ids:
       chunk === undefined || chunkRead === undefined

@@ -12,6 +12,7 @@ import {
   CUT_IS_OTHER,
   CUT_MORE,
   CUT_SIZED,
+  CUT_START,
   DATAGRAM_HEAD_LIMIT,
 } from "../../src/kernels/structs.js";
 import {
@@ -89,6 +90,7 @@ function cutsOf(view: DatagramView, one: CasePlan): Cut[] {
     cut.changed = readValue(view, one.changed);
     cut.flags |= CUT_HAS_CHANGED;
   }
+  if (holds(view, one.start)) cut.flags |= CUT_START;
   if (holds(view, one.end)) cut.flags |= CUT_END;
   const size = sizeOf(view, one);
   if (size !== undefined) {
