@@ -57,6 +57,10 @@ export interface Kernels {
   swapBytes(at: number, length: number, bits: number): void;
   burstBytes(burst: number, verdict: number): number;
   copyBytes(to: number, from: number, length: number): void;
+  xdpFill(queue: number, most: number): number;
+  xdpReceive(queue: number, burst: number, most: number, seconds: number, nanoseconds: number): number;
+  xdpSend(queue: number, burst: number, first: number, fragments: number): number;
+  xdpComplete(queue: number): number;
   packetStart(burst: number, packet: number): number;
   packetEnd(burst: number, packet: number): number;
   packetLength(burst: number, packet: number): number;

@@ -61,3 +61,4 @@ export { udpBuild, udpCalls, udpCompleted, udpRefuse, udpSegment, udpSent } from
 export { virtioCommand, virtioComplete, virtioFill, virtioReceive, virtioSend } from "./virtio";
 
 export { virtqueueArm, virtqueueKick } from "./virtqueue";
+export { xdpComplete, xdpFill, xdpReceive, xdpSend } from "./xdp";
