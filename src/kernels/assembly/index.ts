@@ -17,6 +17,7 @@ export {
   takeFrames,
 } from "./arena";
 export { releaseRun, walkPcap, walkPcapng } from "./capture-read";
+export { summarizeBurst } from "./capture-summary";
 export { packCapture } from "./capture-write";
 export { checksum, checksumCopy, packetChecksum } from "./checksum";
 export { udpDatagrams } from "./datagrams";
