@@ -92,6 +92,7 @@ export const OUTPUT_PACKETS = 48; // u64, written
 export const OUTPUT_BYTES = 56; // u64, bytes of packets written
 export const OUTPUT_CLAMPED = 64; // u64, timestamps that the format cannot hold, set to the nearest it can
 export const OUTPUT_SWAPPED = 72; // u32, 1: big endian
+export const OUTPUT_SIMPLE_SNAPLEN = 76; // u32, snap length of the section's first interface; 0: none
 export const OUTPUT_SIZE = 128;
 
 // What a capture's packets amount to. 128 bytes, then one u64 of packets for each interface.

@@ -17,6 +17,7 @@ import {
   OUTPUT_PCAPNG,
   OUTPUT_POSITION,
   OUTPUT_SECONDS,
+  OUTPUT_SIMPLE_SNAPLEN,
   OUTPUT_SNAPLEN,
   OUTPUT_SWAPPED,
   OUTPUT_UNITS,
@@ -217,10 +218,12 @@ function interfaceOf(state: u32, meta: u32): u32 {
 
 // A packet without a time goes into a simple packet block where that can tell everything there is to it.
 function simple(state: u32, meta: u32, flags: u32, captured: u32, wire: u32): bool {
+  const snaplen = load<u32>(state, OUTPUT_SIMPLE_SNAPLEN);
+  const told = snaplen != 0 && snaplen < wire ? snaplen : wire; // what a reader takes it to hold
   return (
     (flags & (META_STAMPED | META_OUTGOING)) == 0 &&
     load<f64>(state, OUTPUT_SECONDS) == 0 &&
-    captured == wire &&
+    captured == told &&
     interfaceOf(state, meta) == 0 &&
     load<u8>(meta, META_QUEUE) == 0
   );

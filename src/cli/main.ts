@@ -1,0 +1,20 @@
+#!/usr/bin/env node
+import { readFileSync } from "node:fs";
+import { Command } from "commander";
+import { addConvertCommand } from "./convert.js";
+import { runProgram } from "./failure.js";
+import { addInfoCommand } from "./info.js";
+
+const { version } = JSON.parse(readFileSync(new URL("../../../package.json", import.meta.url), "utf8")) as {
+  version: string;
+};
+const program = new Command("millrace")
+  .description(
+    "Zero-copy packet I/O: capture, gather, filter, rewrite and send packets by moving descriptors.",
+  )
+  .version(version);
+
+addInfoCommand(program);
+addConvertCommand(program);
+
+await runProgram(program, process.argv);
