@@ -7,6 +7,7 @@ export interface Kernels {
   takeFrame(): number;
   takeFrames(out: number, count: number): number;
   releaseFrame(address: number): number;
+  alone(address: number, count: number): number;
   addReference(address: number): number;
   holds(address: number): number;
   exclusive(address: number): number;
@@ -45,14 +46,15 @@ export interface Kernels {
   gatherRelease(gather: number, chunk: number): void;
   burstCount(burst: number, verdict: number): number;
   burstVerdict(burst: number, from: number, to: number): number;
+  scatterFrames(table: number, count: number, headroom: number): number;
   scatterPackets(
     burst: number,
     list: number,
     pieces: number,
     table: number,
-    first: number,
     count: number,
-    headroom: number,
+    header: number,
+    tail: number,
     linear: number,
   ): number;
   swapBytes(at: number, length: number, bits: number): void;

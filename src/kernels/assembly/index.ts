@@ -1,6 +1,7 @@
 // Everything TypeScript can call, one file a paragraph.
 export {
   addReference,
+  alone,
   attach,
   census,
   claimFrames,
@@ -54,7 +55,7 @@ export {
   ringSend,
   ringSpace,
 } from "./ring";
-export { scatterPackets } from "./scatter";
+export { scatterFrames, scatterPackets } from "./scatter";
 export { swapBytes } from "./swap";
 export { udpPost, udpReceived, udpSplit, udpUnpost } from "./udp-receive";
 export { udpBuild, udpCalls, udpCompleted, udpRefuse, udpSegment, udpSent } from "./udp-send";
