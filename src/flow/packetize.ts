@@ -9,13 +9,7 @@ import {
   RANGE_END,
   RANGE_SIZE,
 } from "../kernels/gather-structs.js";
-import {
-  BURST_PACKETS,
-  SCATTER_ADDRESS,
-  SCATTER_DATA,
-  SCATTER_LENGTH,
-  SCATTER_SIZE,
-} from "../kernels/structs.js";
+import { BURST_PACKETS, SEND_DATA, SEND_DATA_LENGTH, SEND_HEADER, SEND_SIZE } from "../kernels/structs.js";
 import { findLayout } from "../layout/find.js";
 import { compileScatter, type ScatterPlan } from "../layout/scatter.js";
 import type { Layout } from "../layout/types.js";
@@ -139,7 +133,7 @@ export function createPacketizer(
   const heads = linear || headerBytes + tailBytes > 0 || template !== undefined;
   const context = packetContext(arena);
   const burst = createBurst(arena, BURST_DESCRIPTORS);
-  const tableBytes = TABLE * SCATTER_SIZE;
+  const tableBytes = TABLE * SEND_SIZE;
   const regionBytes = RANGE_SIZE + tableBytes + (plan?.regionBytes ?? 0);
   const region = allocateRegion(arena, regionBytes);
   const table = region + RANGE_SIZE;
@@ -167,10 +161,10 @@ export function createPacketizer(
   };
   const describe = (first: number, count: number) => {
     for (let i = 0; i < count; i++) {
-      const entry = (table + i * SCATTER_SIZE) >>> 2;
-      if (!heads) u32[entry + SCATTER_ADDRESS / 4] = 0;
-      u32[entry + SCATTER_DATA / 4] = (first + i) * dataBytes;
-      u32[entry + SCATTER_LENGTH / 4] = Math.min(dataBytes, pieces.length - (first + i) * dataBytes);
+      const entry = (table + i * SEND_SIZE) >>> 2;
+      if (!heads) u32[entry + SEND_HEADER / 4] = 0;
+      u32[entry + SEND_DATA / 4] = (first + i) * dataBytes;
+      u32[entry + SEND_DATA_LENGTH / 4] = Math.min(dataBytes, pieces.length - (first + i) * dataBytes);
     }
   };
   const data = (first: number): number => {

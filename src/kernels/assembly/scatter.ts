@@ -15,10 +15,10 @@ import {
   DESC_SIZE,
   META_SHIFT,
   META_SIZE,
-  SCATTER_ADDRESS,
-  SCATTER_DATA,
-  SCATTER_LENGTH,
-  SCATTER_SIZE,
+  SEND_DATA,
+  SEND_DATA_LENGTH,
+  SEND_HEADER,
+  SEND_SIZE,
 } from "../structs";
 import { addReference, frameMask, releaseFrame, takeFrame } from "./arena";
 
@@ -91,18 +91,18 @@ function findPiece(list: u32, pieces: u32, at: u32): u32 {
   return low;
 }
 
-/** Takes a fresh frame for the head of each of `count` entries of a SCATTER table: its address behind `headroom` bytes. Says how many it got. */
+/** Takes a fresh frame for the head of each of `count` entries of a SEND table: its address behind `headroom` bytes. Says how many it got. */
 export function scatterFrames(table: u32, count: u32, headroom: u32): u32 {
   for (let entry: u32 = 0; entry < count; entry++) {
     const frame = takeFrame();
     if (frame == 0) return entry;
-    store<u32>(table + entry * SCATTER_SIZE, frame + headroom, SCATTER_ADDRESS);
+    store<u32>(table + entry * SEND_SIZE, frame + headroom, SEND_HEADER);
   }
   return count;
 }
 
 /**
- * Appends packets to the burst, as entries [0, count) of a SCATTER table describe them: `header` bytes at the
+ * Appends packets to the burst, as entries [0, count) of a SEND table describe them: `header` bytes at the
  * entry's address, data of the chunk whose pieces `list` names, `tail` bytes that lie behind the header. The
  * data goes by reference or, with `linear`, is copied into the head's frame, where it must fit. An address of
  * 0 means no head at all. Returns how many it made: fewer where the burst is full or a frame has too many
@@ -124,7 +124,7 @@ export function scatterPackets(
   let packets = load<u32>(burst, BURST_PACKETS);
   let made = count;
   for (let entry: u32 = 0; entry < count; entry++) {
-    const at = table + entry * SCATTER_SIZE;
+    const at = table + entry * SEND_SIZE;
     const start = used;
     if (!build(list, pieces, at, header, tail, linear)) {
       for (let back = start; back < used; back++)
@@ -132,7 +132,7 @@ export function scatterPackets(
       used = start;
       made = entry;
       for (let rest = entry; rest < count; rest++) {
-        const head = load<u32>(table + rest * SCATTER_SIZE, SCATTER_ADDRESS);
+        const head = load<u32>(table + rest * SEND_SIZE, SEND_HEADER);
         if (head != 0 && (rest > entry || !headUsed)) releaseFrame(head);
       }
       break;
@@ -150,9 +150,9 @@ export function scatterPackets(
 let headUsed: bool = false; // whether the packet that failed had put its head among the descriptors
 
 function build(list: u32, pieces: u32, entry: u32, header: u32, tail: u32, linear: bool): bool {
-  const head = load<u32>(entry, SCATTER_ADDRESS);
-  const from = load<u32>(entry, SCATTER_DATA);
-  const length = load<u32>(entry, SCATTER_LENGTH);
+  const head = load<u32>(entry, SEND_HEADER);
+  const from = load<u32>(entry, SEND_DATA);
+  const length = load<u32>(entry, SEND_DATA_LENGTH);
   headUsed = false;
   if (linear) {
     const at = head + header;
