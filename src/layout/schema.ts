@@ -194,6 +194,7 @@ const rules = {
   start: match.nullish().meta({ description: "Which datagrams open their chunk" }),
   end: named("End", "Which datagrams are the last of their chunk", end).nullish(),
   control: match.nullish().meta({ description: "Which datagrams carry no data" }),
+  stop: match.nullish().meta({ description: "Which datagrams say that the stream stops" }),
   lost: match.nullish().meta({ description: "Which datagrams say that their data is lost" }),
   fields: z
     .record(

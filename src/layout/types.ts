@@ -49,6 +49,8 @@ export interface LayoutRules {
   readonly end?: End | null;
   /** Which datagrams carry no data: leader, trailer, reports. */
   readonly control?: Match | null;
+  /** Which datagrams say that the stream stops: control that belongs to no chunk. */
+  readonly stop?: Match | null;
   /** Which datagrams say that their data is lost. */
   readonly lost?: Match | null;
   /** Fields that a chunk shows to its user. */

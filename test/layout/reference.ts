@@ -26,6 +26,8 @@ import {
 } from "../../src/layout/evaluate.js";
 import {
   type CasePlan,
+  fieldGroups,
+  KIND_GROUP_SHIFT,
   LARGEST_POSITION,
   type LayoutPlan,
   type Placing,
@@ -81,6 +83,7 @@ function cutsOf(view: DatagramView, one: CasePlan): Cut[] {
     cut.stream |= readValue(view, field) << bit;
     bit += 8n * BigInt(Math.ceil(bits / 8));
   }
+  if (holds(view, one.stop)) return [{ ...cut, flags: CUT_IS_CONTROL }];
   if (one.chunk !== undefined) {
     cut.chunk = readValue(view, one.chunk);
     cut.flags |= CUT_HAS_CHUNK;
@@ -100,11 +103,12 @@ function cutsOf(view: DatagramView, one: CasePlan): Cut[] {
   }
   cut.data = view.header;
   cut.length = view.length - view.header;
-  for (const { field, when } of one.fields)
-    if (when === undefined || holds(view, when)) {
-      if (when !== undefined) cut.flags |= CUT_FIELDS;
-      if (field.kind === "bytes") readValue(view, field);
-    }
+  fieldGroups(one).forEach(({ when, fields }, index) => {
+    if (when !== undefined && !holds(view, when)) return;
+    if (when !== undefined) cut.kind |= 1 << (KIND_GROUP_SHIFT + index);
+    cut.flags |= CUT_FIELDS;
+    for (const field of fields) if (field.kind === "bytes") readValue(view, field);
+  });
   if (holds(view, one.control)) {
     cut.flags |= CUT_IS_CONTROL;
     place(view, cut, one.place, true);
