@@ -3,7 +3,9 @@ import { readFileSync } from "node:fs";
 import { Command } from "commander";
 import { addConvertCommand } from "./convert.js";
 import { runProgram } from "./failure.js";
+import { addGatherCommand } from "./gather.js";
 import { addInfoCommand } from "./info.js";
+import { addScatterCommand } from "./scatter.js";
 
 const { version } = JSON.parse(readFileSync(new URL("../../../package.json", import.meta.url), "utf8")) as {
   version: string;
@@ -14,6 +16,8 @@ const program = new Command("millrace")
   )
   .version(version);
 
+addGatherCommand(program);
+addScatterCommand(program);
 addInfoCommand(program);
 addConvertCommand(program);
 
