@@ -1,10 +1,4 @@
-import {
-  SEND_DATA,
-  SEND_DATA_LENGTH,
-  SEND_HEADER,
-  SEND_HEADER_LENGTH,
-  SEND_SIZE,
-} from "../kernels/structs.js";
+import { SCATTER_ADDRESS, SCATTER_DATA, SCATTER_LENGTH, SCATTER_SIZE } from "../kernels/structs.js";
 import * as w from "../wasm/encoder.js";
 import { I32, I64, MEM, OP, type Op } from "../wasm/opcodes.js";
 
@@ -37,7 +31,6 @@ export interface Patch {
 }
 
 export interface HeaderForm {
-  readonly headerBytes: number;
   /** Bytes of header and tail together. */
   readonly bytes: number;
   /** Data of a full datagram. */
@@ -49,7 +42,7 @@ export interface HeaderForm {
 
 /**
  * `headers(table, first, count, state)`: writes the headers of the datagrams from number `first` on where the
- * table's SEND_HEADER says, a tail right behind, and fills in the rest of the table (SEND_SIZE an entry).
+ * table (SCATTER_SIZE each) says, and into the table which slice of the chunk each carries.
  */
 export function emitHeaderProgram(form: HeaderForm): Uint8Array<ArrayBuffer> {
   const module = w.createModule();
@@ -66,7 +59,7 @@ export function emitHeaderProgram(form: HeaderForm): Uint8Array<ArrayBuffer> {
   w.op(f, OP.i32_eqz);
   w.brIf(f, done);
   w.get(f, entry);
-  w.access(f, MEM.i32_load, SEND_HEADER);
+  w.access(f, MEM.i32_load, SCATTER_ADDRESS);
   w.set(f, address);
   w.get(f, state);
   w.access(f, MEM.i32_load, STATE_TEMPLATE);
@@ -84,18 +77,15 @@ export function emitHeaderProgram(form: HeaderForm): Uint8Array<ArrayBuffer> {
     emitPatch(f, patch, address, value);
   }
   for (const [offset, from] of [
-    [SEND_DATA, position],
-    [SEND_DATA_LENGTH, length],
+    [SCATTER_DATA, position],
+    [SCATTER_LENGTH, length],
   ]) {
     w.get(f, entry);
     w.get(f, from);
     w.access(f, MEM.i64_store32, offset);
   }
-  w.get(f, entry);
-  w.i32Const(f, form.headerBytes);
-  w.access(f, MEM.i32_store, SEND_HEADER_LENGTH);
   for (const [local, amount] of [
-    [entry, SEND_SIZE],
+    [entry, SCATTER_SIZE],
     [index, 1],
     [left, -1],
   ]) {

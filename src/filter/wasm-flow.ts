@@ -1,0 +1,80 @@
+// What is known at each basic block of a program, for the WebAssembly back end.
+
+import type { ClassicProgram } from "./classic.js";
+import * as bpf from "./classic.js";
+
+/** A run of instructions that is entered at its start and left at its end only. */
+export interface BasicBlock {
+  readonly start: number;
+  /** Number of the instruction behind the last. */
+  readonly end: number;
+  /** Bytes that every way here has found the packet to have. */
+  known: number;
+  /** Bytes of the load whose unswapped result stands beside A on every way here; 0: there is none. */
+  raw: 0 | 2 | 4;
+}
+
+/** The targets of the instruction at `at`: one for a plain one, none for a return. */
+export function targets(program: ClassicProgram, at: number): readonly number[] {
+  const [code, jt, jf, k] = program[at];
+  if (bpf.classOf(code) === bpf.RET) return [];
+  if (bpf.classOf(code) !== bpf.JMP) return [at + 1];
+  return bpf.operationOf(code) === bpf.JA ? [at + 1 + k] : [at + 1 + jt, at + 1 + jf];
+}
+
+/** How many bytes of the packet an instruction looks at for certain; 0 for none, and for what lies beside it. */
+export function reach([code, , , k]: bpf.ClassicInstruction): number {
+  const kind = bpf.classOf(code);
+  const mode = bpf.modeOf(code);
+  if (kind === bpf.LDX) return mode === bpf.MSH ? k + 1 : 0;
+  if (kind !== bpf.LD || (mode !== bpf.ABS && mode !== bpf.IND)) return 0;
+  return mode === bpf.ABS && k >= bpf.ANCILLARY ? 0 : k + bpf.sizeOf(code);
+}
+
+/** Whether A still is what the last load brought after an instruction. */
+function rawAfter(instruction: bpf.ClassicInstruction, raw: 0 | 2 | 4): 0 | 2 | 4 {
+  const [code] = instruction;
+  const kind = bpf.classOf(code);
+  if (kind === bpf.LD) {
+    const size = bpf.sizeOf(code);
+    return reach(instruction) > 0 && size !== 1 ? size : 0;
+  }
+  return kind === bpf.ALU || code === (bpf.MISC | bpf.TXA) ? 0 : raw;
+}
+
+/** The basic blocks of a verified program, in order, with what is known at their entries. */
+export function basicBlocks(program: ClassicProgram): BasicBlock[] {
+  const leaders = new Set([0]);
+  for (let at = 0; at < program.length; at++)
+    if (bpf.classOf(program[at][0]) === bpf.JMP) {
+      for (const target of targets(program, at)) leaders.add(target);
+      leaders.add(at + 1);
+    } else if (bpf.classOf(program[at][0]) === bpf.RET) leaders.add(at + 1);
+  leaders.delete(program.length);
+  const starts = [...leaders].sort((a, b) => a - b);
+  const blocks = starts.map(
+    (start, i): BasicBlock => ({
+      start,
+      end: starts[i + 1] ?? program.length,
+      known: Number.POSITIVE_INFINITY,
+      raw: 0,
+    }),
+  );
+  const byStart = new Map(blocks.map((block) => [block.start, block]));
+  const seen = new Set([0]);
+  blocks[0].known = 0;
+  for (const block of blocks) {
+    let { known, raw } = block;
+    for (let at = block.start; at < block.end; at++) {
+      known = Math.max(known, reach(program[at]));
+      raw = rawAfter(program[at], raw);
+    }
+    for (const target of targets(program, block.end - 1)) {
+      const next = byStart.get(target) as BasicBlock;
+      next.known = Math.min(next.known, known);
+      next.raw = !seen.has(target) || next.raw === raw ? raw : 0;
+      seen.add(target);
+    }
+  }
+  return blocks.filter((block) => seen.has(block.start));
+}

@@ -1,0 +1,290 @@
+// Filters as WebAssembly made at run time, over single packets and over bursts in an arena.
+import {
+  BURST_COUNT,
+  BURST_DESCS,
+  BURST_METAS,
+  BURST_PACKETS,
+  BURST_STARTS,
+  CONTINUED,
+  DESC_ADDR,
+  DESC_LEN,
+  DESC_OPTIONS,
+  DESC_SHIFT,
+  DESC_SIZE,
+  META_SHIFT,
+  META_VERDICT,
+  META_WIRE_LENGTH,
+} from "../kernels/structs.js";
+import type { WasmMemory } from "../kernels/webassembly.js";
+import * as w from "../wasm/encoder.js";
+import { I32, MEM, OP } from "../wasm/opcodes.js";
+import type { ClassicProgram } from "./classic.js";
+import { verify } from "./verify.js";
+import { emitProgram } from "./wasm-program.js";
+
+/** Filters of one module over one memory, by their number. */
+export interface Classifier {
+  /** What program `filter` returns for the bytes at `address`; `wireLength` is the length before a snap length cut them. */
+  match(filter: number, address: number, length: number, wireLength: number): number;
+  /**
+   * Runs program `filter` over the packets of a burst whose verdict is PASS. Those that do not match get
+   * `verdict`. Where `bitmap` is not 0, bit n % 8 of byte n / 8 there says whether packet n matched. Returns
+   * how many matched.
+   */
+  classify(filter: number, burst: number, verdict: number, bitmap: number): number;
+}
+
+/** Compiles classic BPF programs to one WebAssembly module. Throws ERR_FILTER for a program that must not be run. */
+export function compileModule(programs: readonly ClassicProgram[]): Uint8Array<ArrayBuffer> {
+  const module = w.createModule();
+  const fetch = { 1: addFetch(module, 1), 2: addFetch(module, 2), 4: addFetch(module, 4) } as const;
+  programs.forEach((program, number) => {
+    verify(program);
+    addMatch(module, program, number);
+    const scattered = addScattered(module, program, fetch);
+    addClassify(module, program, number, scattered);
+  });
+  return w.encode(module);
+}
+
+/** The filters of a module over a memory. */
+export function instantiateClassifier(module: Uint8Array, memory: WasmMemory): Classifier {
+  type Exported = Readonly<Record<string, (...values: readonly number[]) => number>>;
+  const exported = w.instantiate<Exported>(module, memory);
+  return {
+    match: (filter, address, length, wireLength) => exported[`match${filter}`](address, length, wireLength),
+    classify: (filter, burst, verdict, bitmap) => exported[`classify${filter}`](burst, verdict, bitmap),
+  };
+}
+
+function addMatch(module: w.WasmModuleDraft, program: ClassicProgram, number: number): void {
+  const f = w.addFunction(module, { name: `match${number}`, parameters: [I32, I32, I32], results: [I32] });
+  const [result, meta] = [w.addLocal(f), w.addLocal(f)];
+  emitProgram(f, program, { packet: 0, length: 1, wireLength: 2, meta, result });
+  w.get(f, result);
+  w.finish(f);
+}
+
+type Fetch = Readonly<Record<1 | 2 | 4, w.WasmFunction>>;
+
+/** A program over a packet in fragments: (first descriptor, length, length on the wire, metadata). */
+function addScattered(module: w.WasmModuleDraft, program: ClassicProgram, fetch: Fetch): w.WasmFunction {
+  const f = w.addFunction(module, { parameters: [I32, I32, I32, I32], results: [I32] });
+  const result = w.addLocal(f);
+  emitProgram(f, program, { packet: 0, length: 1, wireLength: 2, meta: 3, result, fetch });
+  w.get(f, result);
+  w.finish(f);
+  return f;
+}
+
+/** (descriptor, offset): `size` bytes of a packet that is long enough, across descriptors, as a number. */
+function addFetch(module: w.WasmModuleDraft, size: 1 | 2 | 4): w.WasmFunction {
+  const f = w.addFunction(module, { parameters: [I32, I32], results: [I32] });
+  const [desc, offset, value] = [0, 1, w.addLocal(f)];
+  for (let i = 0; i < size; i++) {
+    const found = w.block(f);
+    const again = w.loop(f);
+    w.get(f, offset);
+    w.get(f, desc);
+    w.access(f, MEM.i32_load, DESC_LEN);
+    w.op(f, OP.i32_lt_u);
+    w.brIf(f, found);
+    w.get(f, offset);
+    w.get(f, desc);
+    w.access(f, MEM.i32_load, DESC_LEN);
+    w.op(f, OP.i32_sub);
+    w.set(f, offset);
+    add(f, desc, DESC_SIZE);
+    w.br(f, again);
+    w.end(f);
+    w.end(f);
+    w.get(f, value);
+    w.i32Const(f, 8);
+    w.op(f, OP.i32_shl);
+    w.get(f, desc);
+    w.access(f, MEM.i32_load, DESC_ADDR);
+    w.get(f, offset);
+    w.op(f, OP.i32_add);
+    w.access(f, MEM.i32_load8_u);
+    w.op(f, OP.i32_or);
+    w.set(f, value);
+    add(f, offset, 1);
+  }
+  w.get(f, value);
+  w.finish(f);
+  return f;
+}
+
+function add(f: w.WasmFunction, local: number, step: number): void {
+  w.get(f, local);
+  w.i32Const(f, step);
+  w.op(f, OP.i32_add);
+  w.set(f, local);
+}
+
+function addClassify(
+  module: w.WasmModuleDraft,
+  program: ClassicProgram,
+  number: number,
+  scattered: w.WasmFunction,
+): void {
+  const f = w.addFunction(module, { name: `classify${number}`, parameters: [I32, I32, I32], results: [I32] });
+  const [burst, verdict, bitmap] = [0, 1, 2];
+  const local = () => w.addLocal(f);
+  const [packets, descs, lastDesc, meta, start] = [local(), local(), local(), local(), local()];
+  const [index, desc, address, length, wireLength] = [local(), local(), local(), local(), local()];
+  const [result, matched] = [local(), local()];
+  const field = (offset: number, into: number) => {
+    w.get(f, burst);
+    w.access(f, MEM.i32_load, offset);
+    w.set(f, into);
+  };
+  field(BURST_PACKETS, packets);
+  field(BURST_DESCS, descs);
+  field(BURST_METAS, meta);
+  field(BURST_STARTS, start);
+  w.get(f, descs);
+  w.get(f, burst);
+  w.access(f, MEM.i32_load, BURST_COUNT);
+  w.i32Const(f, DESC_SHIFT);
+  w.op(f, OP.i32_shl, OP.i32_add);
+  w.i32Const(f, DESC_SIZE);
+  w.op(f, OP.i32_sub);
+  w.set(f, lastDesc);
+
+  const done = w.block(f);
+  const again = w.loop(f);
+  w.get(f, index);
+  w.get(f, packets);
+  w.op(f, OP.i32_ge_u);
+  w.brIf(f, done);
+  w.i32Const(f, 0);
+  w.set(f, result);
+  const skip = w.block(f);
+  w.get(f, meta);
+  w.access(f, MEM.i32_load8_u, META_VERDICT);
+  w.brIf(f, skip);
+  w.get(f, descs);
+  w.get(f, start);
+  w.access(f, MEM.i32_load);
+  w.i32Const(f, DESC_SHIFT);
+  w.op(f, OP.i32_shl, OP.i32_add);
+  w.tee(f, desc);
+  w.access(f, MEM.i32_load, DESC_ADDR);
+  w.set(f, address);
+  w.get(f, desc);
+  w.access(f, MEM.i32_load, DESC_LEN);
+  w.set(f, length);
+  w.get(f, meta);
+  w.access(f, MEM.i32_load, META_WIRE_LENGTH);
+  w.set(f, wireLength);
+  emitContinued(f, desc);
+  w.ifThen(f);
+  emitWholeLength(f, { desc, lastDesc, address, length });
+  emitWireLength(f, wireLength, length);
+  for (const argument of [desc, length, wireLength, meta]) w.get(f, argument);
+  w.call(f, scattered);
+  w.set(f, result);
+  w.otherwise(f);
+  emitWireLength(f, wireLength, length);
+  emitProgram(f, program, { packet: address, length, wireLength, meta, result });
+  w.end(f);
+  w.get(f, result);
+  w.ifThen(f);
+  add(f, matched, 1);
+  w.otherwise(f);
+  w.get(f, meta);
+  w.get(f, verdict);
+  w.access(f, MEM.i32_store8, META_VERDICT);
+  w.end(f);
+  w.end(f); // skip
+  emitBit(f, bitmap, index, result);
+  add(f, index, 1);
+  add(f, meta, 1 << META_SHIFT);
+  add(f, start, 4);
+  w.br(f, again);
+  w.end(f);
+  w.end(f);
+  w.get(f, matched);
+  w.finish(f);
+}
+
+/** Whether the packet goes on behind a descriptor. */
+function emitContinued(f: w.WasmFunction, desc: number): void {
+  w.get(f, desc);
+  w.access(f, MEM.i32_load, DESC_OPTIONS);
+  w.i32Const(f, CONTINUED);
+  w.op(f, OP.i32_and);
+}
+
+/** Adds up a packet's descriptors, up to the last of the burst. */
+function emitWholeLength(
+  f: w.WasmFunction,
+  locals: {
+    readonly desc: number;
+    readonly lastDesc: number;
+    readonly address: number;
+    readonly length: number;
+  },
+): void {
+  const { desc, lastDesc, address: at, length } = locals;
+  w.get(f, desc);
+  w.set(f, at);
+  const done = w.block(f);
+  const again = w.loop(f);
+  emitContinued(f, at);
+  w.op(f, OP.i32_eqz);
+  w.brIf(f, done);
+  w.get(f, at);
+  w.get(f, lastDesc);
+  w.op(f, OP.i32_ge_u);
+  w.brIf(f, done);
+  add(f, at, DESC_SIZE);
+  w.get(f, length);
+  w.get(f, at);
+  w.access(f, MEM.i32_load, DESC_LEN);
+  w.op(f, OP.i32_add);
+  w.set(f, length);
+  w.br(f, again);
+  w.end(f);
+  w.end(f);
+}
+
+/** Metadata without a length on the wire: the packet is whole. */
+function emitWireLength(f: w.WasmFunction, wireLength: number, length: number): void {
+  w.get(f, wireLength);
+  w.get(f, length);
+  w.get(f, wireLength);
+  w.op(f, OP.select);
+  w.set(f, wireLength);
+}
+
+/** Sets or clears the bit of a packet, where a bitmap is wanted. */
+function emitBit(f: w.WasmFunction, bitmap: number, index: number, result: number): void {
+  const place = () => {
+    w.get(f, bitmap);
+    w.get(f, index);
+    w.i32Const(f, 3);
+    w.op(f, OP.i32_shr_u, OP.i32_add);
+  };
+  const bit = () => {
+    w.i32Const(f, 1);
+    w.get(f, index);
+    w.i32Const(f, 7);
+    w.op(f, OP.i32_and, OP.i32_shl);
+  };
+  w.get(f, bitmap);
+  w.ifThen(f);
+  place();
+  place();
+  w.access(f, MEM.i32_load8_u);
+  bit();
+  w.i32Const(f, -1);
+  w.op(f, OP.i32_xor, OP.i32_and);
+  bit();
+  w.i32Const(f, 0);
+  w.get(f, result);
+  w.op(f, OP.select, OP.i32_or);
+  w.access(f, MEM.i32_store8);
+  w.end(f);
+}

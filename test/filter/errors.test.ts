@@ -1,0 +1,68 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { MillraceError } from "../../src/errors.js";
+import { compileFilter, type FilterOptions } from "../../src/filter/compile.js";
+
+function refusal(text: string, options: FilterOptions = {}): MillraceError {
+  try {
+    compileFilter(text, options);
+  } catch (error) {
+    assert.ok(error instanceof MillraceError, String(error));
+    return error;
+  }
+  return assert.fail(`"${text}" was accepted`);
+}
+
+test("a mistake is named by its column, what was expected, and the nearest word", () => {
+  const cases: readonly (readonly [
+    text: string,
+    column: number,
+    message: RegExp,
+    hint: RegExp | undefined,
+  ])[] = [
+    ["tpc port 80", 1, /nothing says what "tpc" is/, /did you mean "tcp"\?/],
+    ["tcp prot 80", 5, /"prot" stands where .* was expected/, /did you mean "port"\?/],
+    ["udp port domian", 10, /no port is called "domian"/, /did you mean "domain"\?/],
+    ["host 10.0.0.300", 6, /"10\.0\.0\.300" is no IPv4 address/, /0 to 255/],
+    ["net 10.0.0.1/24", 5, /bits outside its mask/, /10\.0\.0\.0/],
+    ["tcp and", 8, /the expression ends where a test was expected/, undefined],
+    ["(tcp", 5, /the expression ends where "\)" was expected/, undefined],
+    ["ip[0", 5, /the expression ends where "\]" was expected/, undefined],
+    ["ip[0:3] = 1", 1, /3 bytes cannot be read at once/, /1, 2 or 4/],
+    ["ip proto \\tpc", 10, /no protocol is called "tpc"/, /did you mean "tcp"\?/],
+    ["1.2.3.4", 1, /nothing says what "1\.2\.3\.4" is/, /"host"/],
+    ["ether host 1.2.3.4", 12, /no Ethernet address/, undefined],
+    ["port 65536", 6, /port 65536 does not exist/, /65535/],
+    ["vlan 4096", 1, /VLAN 4096 does not exist/, /4095/],
+    ["wlan type mgt", 6, /"type" is not supported/, /link types that millrace does not read/],
+    ["ip and arp", 1, /no packet of link type EN10MB can match/, /contradict/],
+    ["tcp port 08", 10, /a digit that is not octal/, /octal/],
+    ["len > 4294967296", 7, /does not fit into 32 bits/, undefined],
+    ["ip = 'x'", 6, /means nothing here/, /no quotes/],
+    ["host nowhere.invalid", 6, /the host "nowhere\.invalid" is unknown/, undefined],
+  ];
+  for (const [text, column, message, hint] of cases) {
+    const error = refusal(text);
+    assert.equal(error.code, "ERR_FILTER");
+    assert.match(error.message, message, text);
+    assert.equal(error.at?.column, column, `${text}: ${error.message}`);
+    assert.ok(error.message.includes(`column ${column}`), error.message);
+    if (hint !== undefined) assert.match(error.hint ?? "", hint, text);
+  }
+});
+
+test("link types without filters are refused by name", () => {
+  assert.match(refusal("ip", { linkType: 105 }).message, /link type 105/);
+  assert.match(refusal("ip", { linkType: "DATAGRAM" }).hint ?? "", /EN10MB/);
+  assert.match(
+    refusal("ether host 1:2:3:4:5:6", { linkType: "RAW" }).message,
+    /RAW has no Ethernet addresses/,
+  );
+  assert.match(refusal("ip", { snaplen: 0 }).message, /snap length/);
+});
+
+test("a host name is looked up once, where it was written", () => {
+  const packet = Uint8Array.from([0x45, ...Array<number>(11).fill(0), 127, 0, 0, 1, 10, 0, 0, 1]);
+  assert.equal(compileFilter("host localhost", { linkType: "RAW" }).matches(packet), true);
+  assert.equal(compileFilter("dst host localhost", { linkType: "RAW" }).matches(packet), false);
+});
