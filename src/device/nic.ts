@@ -60,6 +60,11 @@ const DRIVERS: readonly {
     devices: [0x10d3],
     load: async () => (await import("./e1000e/nic.js")).openE1000eNic,
   },
+  {
+    vendor: 0x1af4,
+    devices: [0x1041],
+    load: async () => (await import("./virtio/nic.js")).openVirtioNic,
+  },
 ];
 
 /** Finds the driver for the device on `bus` and brings the card up; the bus is the card's then. Throws ERR_DEVICE. */

@@ -9,7 +9,7 @@ import { type End, openEnds } from "./ends.js";
 import { createFileSink } from "./file-sink.js";
 import type { GatherOptions } from "./gather-options.js";
 import { createPacer, parseRate } from "./pace.js";
-import { DATAGRAM_BYTES, sendBurst } from "./packetize.js";
+import { DATAGRAM_BYTES, type ScatterOptions, sendBurst } from "./packetize.js";
 import type { OpenPort } from "./port.js";
 import { emptySums, type Report, reportOf } from "./report.js";
 import { gatherChunks, type Run, receive, startRun } from "./run.js";
@@ -25,8 +25,6 @@ export interface ToOptions {
   readonly signal?: AbortSignal;
   /** Ends the flow in good order when it aborts: what is under way still goes out, and to() resolves. */
   readonly until?: AbortSignal;
-  /** Bytes of a chunk in one datagram, where a sink sends packets; 1,440 by default. */
-  readonly datagramSize?: number;
 }
 
 /** The words of the command line: where from, what is done on the way, where to. Nothing runs before `to()` or the first iteration. */
@@ -37,6 +35,8 @@ export interface Flow<T> extends AsyncIterable<T> {
   gather(this: Flow<Burst>, options: GatherOptions): Flow<Chunk>;
   /** Calls `transform` with each chunk, in place. */
   transform(this: Flow<Chunk>, transform: (chunk: Chunk) => void): Flow<Chunk>;
+  /** How chunks become datagrams again; without it they are data from end to end. */
+  scatter(this: Flow<Chunk>, options: ScatterOptions): Flow<Chunk>;
   /**
    * Runs the flow into its sinks and resolves with its report when the source has ended. Packets and chunks go
    * to the first sink unless routed. The flow opens and closes the locators it is given.
@@ -52,7 +52,7 @@ export interface Flow<T> extends AsyncIterable<T> {
  */
 export function flow(from: End | readonly End[]): Flow<Burst> {
   const sources: readonly End[] = Array.isArray(from) ? from : [from as End];
-  return new FlowOf<Burst>({ sources, stages: [], gather: undefined, transforms: [] });
+  return new FlowOf<Burst>({ sources, stages: [], gather: undefined, transforms: [], scatter: {} });
 }
 
 interface Plan {
@@ -60,6 +60,7 @@ interface Plan {
   readonly stages: readonly ((burst: Burst) => void)[];
   readonly gather: GatherOptions | undefined;
   readonly transforms: readonly ((chunk: Chunk) => void)[];
+  readonly scatter: ScatterOptions;
 }
 
 class FlowOf<T> implements Flow<T> {
@@ -88,6 +89,12 @@ class FlowOf<T> implements Flow<T> {
     if (this.plan.gather === undefined)
       throw new MillraceError("ERR_USAGE", "transform() works on chunks: gather() first");
     return new FlowOf<Chunk>({ ...this.plan, transforms: [...this.plan.transforms, transform] });
+  }
+
+  scatter(this: FlowOf<Chunk>, options: ScatterOptions): Flow<Chunk> {
+    if (this.plan.gather === undefined)
+      throw new MillraceError("ERR_USAGE", "scatter() cuts chunks: gather() first");
+    return new FlowOf<Chunk>({ ...this.plan, scatter: options });
   }
 
   report(): Report {
@@ -203,7 +210,7 @@ class FlowOf<T> implements Flow<T> {
 
   private async chunksTo(run: Run, ends: readonly End[], options: ToOptions): Promise<void> {
     const sinks: ChunkSink[] = [];
-    for (const end of ends) sinks.push(await openChunkSink(run, end, options));
+    for (const end of ends) sinks.push(await openChunkSink(run, end, this.plan.scatter));
     run.sinks.push(...sinks);
     let left = options.count ?? Number.POSITIVE_INFINITY;
     try {
@@ -235,16 +242,16 @@ function pacerOf(port: OpenPort) {
 }
 
 /** Opens where chunks go: `file:PATH`, `-`, or a port that takes packets. */
-async function openChunkSink(run: Run, end: End, options: ToOptions): Promise<ChunkSink> {
+export async function openChunkSink(run: Run, end: End, scatter: ScatterOptions): Promise<ChunkSink> {
   const path = typeof end === "string" ? filePath(end) : undefined;
   if (path !== undefined) return createFileSink(path);
   const ends = await openEnds([end], "out");
   const [port] = ends.ports;
   run.outs.push(port);
-  const rate = parseLocator(port.locator).parameters.get("rate");
+  const rate = scatter.rate ?? parseLocator(port.locator).parameters.get("rate");
+  const size = scatter.datagramSize ?? Math.min(DATAGRAM_BYTES, port.can.mtu);
   return createPortSink(run.arena, port.driver, {
-    datagramSize: options.datagramSize ?? Math.min(DATAGRAM_BYTES, port.can.mtu),
-    rate: rate === undefined ? undefined : parseRate(rate),
+    scatter: { ...scatter, datagramSize: size, ...(rate === undefined ? {} : { rate }) },
     signal: run.userSignal,
     owns: typeof end === "string",
   });

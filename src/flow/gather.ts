@@ -118,10 +118,7 @@ export function createGather(arena: ArenaMemory, options: GatherOptions, source:
       for (let i = 0; i < heads; i++) {
         const at = chunk + C_HEAD_DATA + i * CHUNK_HEAD_BYTES;
         const length = u32[(at + 4) >>> 2];
-        Object.assign(
-          fields,
-          layout.readFields(arena.u8.subarray(at + 8, at + 8 + length), length, u32[at >>> 2]),
-        );
+        Object.assign(fields, layout.readFields(arena.u8.subarray(at + 8, at + 8 + length), u32[at >>> 2]));
       }
       return fields;
     },

@@ -128,7 +128,7 @@ export class OpenPort implements Port {
   private sendWhole(chunk: ChunkView): number {
     const size = Math.min(DATAGRAM_BYTES, this.can.mtu);
     this.chunks ??= createPortSink(this.memory, this.driver, {
-      datagramSize: size,
+      scatter: { datagramSize: size },
       signal: this.signal,
       owns: false,
     });

@@ -2,8 +2,8 @@ import type { ArenaMemory } from "../memory/arena.js";
 import type { PortDriver } from "../ports/port.js";
 import { burstBytesOf } from "./account.js";
 import type { ChunkView } from "./chunk.js";
-import { createPacer, type Pacer, type Rate } from "./pace.js";
-import { createPacketizer, type Packetizer, sendBurst } from "./packetize.js";
+import { createPacer, type Pacer, parseRate } from "./pace.js";
+import { createPacketizer, type Packetizer, piecesOf, type ScatterOptions, sendBurst } from "./packetize.js";
 
 /** Where chunks go. A sink takes a chunk over and releases it when it is done with it. */
 export interface ChunkSink {
@@ -107,8 +107,7 @@ export function createQueue(
 }
 
 export interface PortSinkOptions {
-  readonly datagramSize: number;
-  readonly rate?: Rate | undefined;
+  readonly scatter: ScatterOptions;
   readonly signal: AbortSignal;
   /** True: the sink opened the port and closes it. */
   readonly owns: boolean;
@@ -116,17 +115,26 @@ export interface PortSinkOptions {
 
 /** Sends chunks out of a port as packets over the chunk's own memory. */
 export function createPortSink(arena: ArenaMemory, driver: PortDriver, options: PortSinkOptions): ChunkSink {
-  const packetizer: Packetizer = createPacketizer(arena, driver, options.datagramSize);
-  const pacer: Pacer | undefined = options.rate === undefined ? undefined : createPacer(options.rate);
+  const packetizer: Packetizer = createPacketizer(arena, driver, options.scatter);
+  const pacer: Pacer | undefined =
+    options.scatter.rate === undefined ? undefined : createPacer(parseRate(options.scatter.rate));
+  const sendAll = async () => {
+    for (let packets = packetizer.next(); packets > 0; packets = packetizer.next()) {
+      const bytes = pacer === undefined ? 0 : burstBytesOf(arena, packetizer.burst);
+      await sendBurst(arena, driver, packetizer.burst, options.signal);
+      const wait = pacer?.sent(packets, bytes, options.signal);
+      if (wait !== undefined) await wait;
+    }
+  };
   const queue = createQueue(async (chunks) => {
     for (const chunk of chunks) {
-      packetizer.begin(chunk);
-      for (let packets = packetizer.next(); packets > 0; packets = packetizer.next()) {
-        const bytes = pacer === undefined ? 0 : burstBytesOf(arena, packetizer.burst);
-        await sendBurst(arena, driver, packetizer.burst, options.signal);
-        const wait = pacer?.sent(packets, bytes, options.signal);
-        if (wait !== undefined) await wait;
-      }
+      const linked = chunk.linearAddress === 0 ? piecesOf(arena, chunk.record) : undefined;
+      packetizer.begin(
+        linked === undefined
+          ? packetizer.single(chunk.linear(), chunk.length)
+          : { ...linked, length: chunk.length },
+      );
+      await sendAll();
     }
   }, 1);
   const finish = async () => {
@@ -149,6 +157,8 @@ export function createPortSink(arena: ArenaMemory, driver: PortDriver, options: 
     async end() {
       try {
         await queue.drain();
+        packetizer.beginStop();
+        await sendAll();
       } finally {
         await finish();
       }

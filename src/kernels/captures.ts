@@ -92,4 +92,23 @@ export const OUTPUT_PACKETS = 48; // u64, written
 export const OUTPUT_BYTES = 56; // u64, bytes of packets written
 export const OUTPUT_CLAMPED = 64; // u64, timestamps that the format cannot hold, set to the nearest it can
 export const OUTPUT_SWAPPED = 72; // u32, 1: big endian
+export const OUTPUT_SIMPLE_SNAPLEN = 76; // u32, snap length of the section's first interface; 0: none
 export const OUTPUT_SIZE = 128;
+
+// What a capture's packets amount to. 128 bytes, then one u64 of packets for each interface.
+export const SUMMARY_PACKETS = 0; // u64
+export const SUMMARY_CAPTURED = 8; // u64, bytes in the file
+export const SUMMARY_WIRE = 16; // u64, bytes before a snap length cut them
+export const SUMMARY_FIRST = 24; // f64 seconds, earliest
+export const SUMMARY_LAST = 32; // f64 seconds, latest
+export const SUMMARY_PREVIOUS = 40; // f64 seconds
+export const SUMMARY_FIRST_NANO = 48; // u32
+export const SUMMARY_LAST_NANO = 52; // u32
+export const SUMMARY_PREVIOUS_NANO = 56; // u32
+export const SUMMARY_DISORDER = 60; // u32, times that ran backwards
+export const SUMMARY_STAMPED = 64; // u64, packets with a time
+export const SUMMARY_CUT = 72; // u64, packets of which not all was captured
+export const SUMMARY_CUT_LEAST = 80; // u32, the fewest bytes kept of one of those
+export const SUMMARY_CUT_MOST = 84; // u32
+export const SUMMARY_INTERFACES = 88; // u32, how many interfaces are counted
+export const SUMMARY_SIZE = 128;

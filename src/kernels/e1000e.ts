@@ -90,6 +90,7 @@ export const TXQ_BYTES = 72; // u64
 export const TXQ_COPIED = 80; // u64, bytes of headers copied for segmentation
 export const TXQ_REFUSED = 88; // u64, packets the card could not have sent
 export const TXQ_HELD = 96; // u32, packets the card has and has not reported
+export const TXQ_TAGS = 100; // u32, 1: the card puts VLAN tags on
 export const TXQ_SCRATCH = 128; // 128 bytes, headers that lie in several fragments
 export const TXQ_SIZE_BYTES = 256;
 /** Bytes from the front of a packet in which its headers are looked for. */

@@ -7,6 +7,7 @@ export interface Kernels {
   takeFrame(): number;
   takeFrames(out: number, count: number): number;
   releaseFrame(address: number): number;
+  alone(address: number, count: number): number;
   addReference(address: number): number;
   holds(address: number): number;
   exclusive(address: number): number;
@@ -26,6 +27,7 @@ export interface Kernels {
   burstRelease(burst: number, tally: number): number;
   walkPcap(state: number, burst: number): number;
   walkPcapng(state: number, burst: number): number;
+  summarizeBurst(state: number, burst: number): void;
   releaseRun(first: number, count: number): number;
   packCapture(state: number, burst: number, first: number, stop: number): number;
   claimFrames(count: number): number;
@@ -44,19 +46,24 @@ export interface Kernels {
   gatherRelease(gather: number, chunk: number): void;
   burstCount(burst: number, verdict: number): number;
   burstVerdict(burst: number, from: number, to: number): number;
+  scatterFrames(table: number, count: number, headroom: number): number;
   scatterPackets(
     burst: number,
     list: number,
     pieces: number,
     table: number,
-    first: number,
     count: number,
-    headroom: number,
+    header: number,
+    tail: number,
     linear: number,
   ): number;
   swapBytes(at: number, length: number, bits: number): void;
   burstBytes(burst: number, verdict: number): number;
   copyBytes(to: number, from: number, length: number): void;
+  xdpFill(queue: number, most: number): number;
+  xdpReceive(queue: number, burst: number, most: number, seconds: number, nanoseconds: number): number;
+  xdpSend(queue: number, burst: number, first: number, fragments: number): number;
+  xdpComplete(queue: number): number;
   packetStart(burst: number, packet: number): number;
   packetEnd(burst: number, packet: number): number;
   packetLength(burst: number, packet: number): number;

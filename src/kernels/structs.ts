@@ -245,18 +245,14 @@ export const PEER_SOURCE = 8; // 16 bytes; IPv4: the first 4, the rest zero
 export const PEER_DESTINATION = 24; // 16 bytes
 export const PEER_SIZE = 40;
 
-// What scatter says of a datagram that it makes: where its header goes, and which slice of the chunk is its data.
-export const SCATTER_ADDRESS = 0; // u32, given: where header and, behind it, tail are written
-export const SCATTER_DATA = 4; // u32, bytes from the chunk's start to the data
-export const SCATTER_LENGTH = 8; // u32, bytes of data
-export const SCATTER_SIZE = 16;
 // Finishing checksums: which packets, and what is counted (u32 each).
 export const FINISH_PARTIAL = 0;
 export const FINISH_ALL = 1;
 export const FINISH_DONE = 0;
 export const FINISH_BAD = 4;
+
 // One packet that scatter is to make: 16 bytes.
-export const SEND_HEADER = 0; // u32, address of its header bytes
+export const SEND_HEADER = 0; // u32, address of its header bytes, and of its tail behind them; 0: it has no head
 export const SEND_HEADER_LENGTH = 4; // u32
 export const SEND_DATA = 8; // u32, where in the chunk its data begins
 export const SEND_DATA_LENGTH = 12; // u32

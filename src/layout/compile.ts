@@ -1,8 +1,8 @@
 import type { WasmMemory, WasmModule } from "../kernels/webassembly.js";
 import { compileModule, instantiate } from "../wasm/encoder.js";
 import { emitCutProgram } from "./emit-cut.js";
-import { holds, readExtent, readItems, readValue, viewDatagram } from "./evaluate.js";
-import type { CasePlan, ChunkIdKind, Condition, LayoutPlan } from "./plan.js";
+import { holds, OutsideDatagram, readExtent, readItems, readValue, viewDatagram } from "./evaluate.js";
+import { type CasePlan, type ChunkIdKind, type Condition, KIND_CASE, type LayoutPlan } from "./plan.js";
 import { resolveLayout } from "./resolve.js";
 import type { Layout } from "./types.js";
 
@@ -32,8 +32,6 @@ export interface CompiledLayout {
   readonly cutsPerDatagram: number;
   /** The module, which can be handed to workers. */
   readonly module: WasmModule;
-  /** What the chunk ids mean in datagrams of this CUT_KIND. */
-  ids(kind: number): ChunkIdKind;
   /** What the chunk ids of the layout itself mean. */
   readonly chunkIds: ChunkIdKind;
   /** Datagrams name their chunk. */
@@ -42,14 +40,12 @@ export interface CompiledLayout {
   readonly hasEnd: boolean;
   /** Some datagram opens its chunk: without it a chunk is not complete. */
   readonly hasStart: boolean;
-  /** Whether data datagrams of this CUT_KIND carry fields that hold for the whole chunk: the first one's are its user's. */
-  hasFields(kind: number): boolean;
   instantiate(memory: WasmMemory): CutProgram;
   /**
-   * The fields a chunk shows, out of one datagram of `length` bytes: `head` is its first bytes, `tail` its last 8
-   * (needed only where `head` does not reach them). Of a datagram that did not come out malformed.
+   * The fields a chunk shows, out of the first bytes of a datagram whose cut had this CUT_KIND. A field that
+   * `head` does not reach is left out.
    */
-  readFields(head: Uint8Array, length: number, kind: number, tail?: Uint8Array): Record<string, bigint>;
+  readFields(head: Uint8Array, kind: number): Record<string, bigint>;
   /** A stream as people read it: its named fields, or nothing where the sender alone makes the stream. */
   streamText(low: bigint, high: bigint): string;
 }
@@ -69,14 +65,12 @@ export function compileLayout(
     module,
     placement: placementOf(plan),
     cutsPerDatagram: Math.max(...plan.cases.map(({ slices }) => slices?.most ?? 1)),
-    ids: (kind) => byNumber.get(kind)?.ids ?? { kind: "none" },
     chunkIds: base.ids,
     hasChunk: plan.cases.some(({ chunk }) => chunk !== undefined),
     hasEnd: plan.cases.some(({ end, changed }) => changed !== undefined || !isNever(end)),
-    hasStart: false,
-    hasFields: (kind) => byNumber.get(kind)?.fields.some(({ when }) => when === undefined) ?? false,
+    hasStart: plan.cases.some(({ start }) => !isNever(start)),
     instantiate: (memory) => instantiate<CutProgram>(module, memory),
-    readFields: (head, length, kind, tail) => readFields(byNumber.get(kind) ?? base, head, length, tail),
+    readFields: (head, kind) => readFields(byNumber.get(kind & KIND_CASE) ?? base, head),
     streamText: (low, high) => streamText(base, low | (high << 64n)),
   };
 }
@@ -93,21 +87,25 @@ function placementOf(plan: LayoutPlan): Placement {
   return { by: "arrival" };
 }
 
-function readFields(
-  one: CasePlan,
-  head: Uint8Array,
-  length: number,
-  tail?: Uint8Array,
-): Record<string, bigint> {
-  const view = viewDatagram(head, length, tail);
+function readFields(one: CasePlan, head: Uint8Array): Record<string, bigint> {
+  const view = viewDatagram(head, head.length);
   const shown: Record<string, bigint> = {};
-  view.header = readExtent(view, one.header);
-  if (one.items !== undefined) readItems(view, one.items);
-  for (const { name, field, when } of one.fields) {
-    if (when !== undefined && !holds(view, when)) continue;
-    if (field.kind === "item" && !view.items.has(field.item)) continue;
-    shown[name] = readValue(view, field);
-  }
+  const reached = (read: () => void) => {
+    try {
+      read();
+    } catch (error) {
+      if (!(error instanceof OutsideDatagram)) throw error;
+    }
+  };
+  reached(() => {
+    view.header = readExtent(view, one.header);
+    if (one.items !== undefined) readItems(view, one.items);
+  });
+  for (const { name, field, when } of one.fields)
+    reached(() => {
+      if (when !== undefined && !holds(view, when)) return;
+      shown[name] = readValue(view, field);
+    });
   return shown;
 }
 

@@ -6,6 +6,7 @@ import {
   CUT_IS_CONTROL,
   CUT_IS_LOST,
   CUT_SIZED,
+  CUT_START,
 } from "../kernels/structs.js";
 import * as w from "../wasm/encoder.js";
 import { I64, OP } from "../wasm/opcodes.js";
@@ -14,7 +15,15 @@ import { emitBounds, emitFits, emitPosition } from "./emit-place.js";
 import { emitCondition, emitExtent, emitPlace, emitRead, itemOf } from "./emit-read.js";
 import { emitSlices } from "./emit-slices.js";
 import { type CutEmitter, emitAtMost, setFlags } from "./emit-table.js";
-import { type CasePlan, type Condition, LARGEST_POSITION, largest } from "./plan.js";
+import {
+  type CasePlan,
+  type Condition,
+  fieldGroups,
+  KIND_GROUP_SHIFT,
+  KIND_GROUPS,
+  LARGEST_POSITION,
+  largest,
+} from "./plan.js";
 
 export function emitCase(e: CutEmitter, one: CasePlan): void {
   const { f } = e;
@@ -32,6 +41,7 @@ export function emitCase(e: CutEmitter, one: CasePlan): void {
   w.brIf(f, e.malformed);
   if (one.items !== undefined) emitItems(e, one.items);
   emitKey(e, one);
+  emitStop(e, one.stop);
   emitIds(e, one);
   emitWhat(e, one);
   if (one.slices === undefined) w.br(f, e.written);
@@ -80,6 +90,18 @@ function emitFlagIf(e: CutEmitter, condition: Condition, flag: number): void {
   w.end(e.f);
 }
 
+/** A datagram that stops the stream is control, of no chunk. */
+function emitStop(e: CutEmitter, stop: Condition): void {
+  if (stop.kind === "constant" && !stop.value) return;
+  const known = e.known;
+  emitCondition(e, stop);
+  w.ifThen(e.f);
+  setFlags(e, CUT_IS_CONTROL);
+  w.br(e.f, e.written);
+  w.end(e.f);
+  e.known = known;
+}
+
 function emitIds(e: CutEmitter, one: CasePlan): void {
   const { f, cut } = e;
   if (one.chunk !== undefined) {
@@ -93,6 +115,7 @@ function emitIds(e: CutEmitter, one: CasePlan): void {
     w.set(f, cut.changed);
     setFlags(e, CUT_HAS_CHANGED);
   }
+  emitFlagIf(e, one.start, CUT_START);
   emitFlagIf(e, one.end, CUT_END);
   if (one.size !== undefined) emitSize(e, one.size);
 }
@@ -165,32 +188,26 @@ function emitWhat(e: CutEmitter, one: CasePlan): void {
   if (one.place.by === "offset" && one.place.unit !== "datagram") emitFits(e);
 }
 
-/** Tells which datagrams carry fields shown under a condition, once these are known to lie inside. */
+/** Tells which datagrams carry fields that the chunk shows, and of which groups, once these are known to lie inside. */
 function emitShown(e: CutEmitter, one: CasePlan): void {
-  const { f } = e;
-  const groups = new Map<string, typeof one.fields>();
-  for (const shown of one.fields) {
-    const key = describe(shown.when);
-    groups.set(key, [...(groups.get(key) ?? []), shown]);
-  }
-  for (const group of groups.values()) {
-    const { when } = group[0];
+  const { f, cut } = e;
+  fieldGroups(one).forEach(({ when, fields }, index) => {
     const known = e.known;
     if (when !== undefined) {
       emitCondition(e, when);
       w.ifThen(f);
-      setFlags(e, CUT_FIELDS);
+      if (index < KIND_GROUPS) {
+        w.get(f, cut.kind);
+        w.i32Const(f, 1 << (KIND_GROUP_SHIFT + index));
+        w.op(f, OP.i32_or);
+        w.set(f, cut.kind);
+      }
     }
-    for (const { field } of group) if (field.kind === "bytes") emitPlace(e, field);
+    setFlags(e, CUT_FIELDS);
+    for (const field of fields) if (field.kind === "bytes") emitPlace(e, field);
     if (when !== undefined) {
       w.end(f);
       e.known = known;
     }
-  }
-}
-
-function describe(condition: Condition | undefined): string {
-  return (
-    JSON.stringify(condition, (_, value: unknown) => (typeof value === "bigint" ? `${value}` : value)) ?? ""
-  );
+  });
 }

@@ -95,6 +95,8 @@ export interface CasePlan {
   readonly place: Placing;
   readonly slices?: SlicePlan;
   readonly size?: { readonly when: Condition; readonly product: readonly Read[]; readonly over: bigint };
+  readonly stop: Condition;
+  readonly start: Condition;
   readonly end: Condition;
   readonly changed?: Read;
   readonly control: Condition;
@@ -129,4 +131,24 @@ export function trailingZeros(value: bigint): bigint {
   let zeros = 0n;
   for (let rest = value; rest !== 0n && (rest & 1n) === 0n; rest >>= 1n) zeros++;
   return zeros;
+}
+
+// CUT_KIND: the case's number in the low byte, above it a bit for each group of fields shown under one condition.
+export const KIND_CASE = 0xff;
+export const KIND_GROUP_SHIFT = 8;
+export const KIND_GROUPS = 8;
+
+/** The fields a case shows, by the condition under which it does. */
+export function fieldGroups(
+  one: CasePlan,
+): { readonly when: Condition | undefined; readonly fields: readonly Read[] }[] {
+  const text = (when: Condition | undefined) =>
+    JSON.stringify(when, (_, value: unknown) => (typeof value === "bigint" ? `${value}` : value)) ?? "";
+  const groups = new Map<string, { when: Condition | undefined; fields: Read[] }>();
+  for (const { field, when } of one.fields) {
+    const group = groups.get(text(when)) ?? { when, fields: [] };
+    group.fields.push(field);
+    groups.set(text(when), group);
+  }
+  return [...groups.values()];
 }

@@ -84,6 +84,8 @@ function resolveCase(
     stream,
     header,
     place,
+    stop: condition(rules.stop ?? false, at("stop"), scope),
+    start: condition(rules.start ?? false, at("start"), scope),
     end,
     ids:
       chunk === undefined || chunkRead === undefined
@@ -94,6 +96,11 @@ function resolveCase(
     fields: Object.entries(rules.fields ?? {}).map(([name, { when, ...one }]) => {
       const path = [...at("fields"), name];
       const read = field(one, path, scope);
+      if (read.kind === "bytes" && read.from === "end")
+        throw layoutError(
+          [...path, "from"],
+          'expected "start" or "data": a chunk keeps the first bytes of its datagrams',
+        );
       return when === undefined
         ? { name, field: read }
         : { name, field: read, when: condition(when, [...path, "when"], scope) };

@@ -1,4 +1,10 @@
-import { SCATTER_ADDRESS, SCATTER_DATA, SCATTER_LENGTH, SCATTER_SIZE } from "../kernels/structs.js";
+import {
+  SEND_DATA,
+  SEND_DATA_LENGTH,
+  SEND_HEADER,
+  SEND_HEADER_LENGTH,
+  SEND_SIZE,
+} from "../kernels/structs.js";
 import * as w from "../wasm/encoder.js";
 import { I32, I64, MEM, OP, type Op } from "../wasm/opcodes.js";
 
@@ -31,6 +37,7 @@ export interface Patch {
 }
 
 export interface HeaderForm {
+  readonly headerBytes: number;
   /** Bytes of header and tail together. */
   readonly bytes: number;
   /** Data of a full datagram. */
@@ -42,7 +49,7 @@ export interface HeaderForm {
 
 /**
  * `headers(table, first, count, state)`: writes the headers of the datagrams from number `first` on where the
- * table (SCATTER_SIZE each) says, and into the table which slice of the chunk each carries.
+ * table's SEND_HEADER says, a tail right behind, and fills in the rest of the table (SEND_SIZE an entry).
  */
 export function emitHeaderProgram(form: HeaderForm): Uint8Array<ArrayBuffer> {
   const module = w.createModule();
@@ -59,7 +66,7 @@ export function emitHeaderProgram(form: HeaderForm): Uint8Array<ArrayBuffer> {
   w.op(f, OP.i32_eqz);
   w.brIf(f, done);
   w.get(f, entry);
-  w.access(f, MEM.i32_load, SCATTER_ADDRESS);
+  w.access(f, MEM.i32_load, SEND_HEADER);
   w.set(f, address);
   w.get(f, state);
   w.access(f, MEM.i32_load, STATE_TEMPLATE);
@@ -77,15 +84,18 @@ export function emitHeaderProgram(form: HeaderForm): Uint8Array<ArrayBuffer> {
     emitPatch(f, patch, address, value);
   }
   for (const [offset, from] of [
-    [SCATTER_DATA, position],
-    [SCATTER_LENGTH, length],
+    [SEND_DATA, position],
+    [SEND_DATA_LENGTH, length],
   ]) {
     w.get(f, entry);
     w.get(f, from);
     w.access(f, MEM.i64_store32, offset);
   }
+  w.get(f, entry);
+  w.i32Const(f, form.headerBytes);
+  w.access(f, MEM.i32_store, SEND_HEADER_LENGTH);
   for (const [local, amount] of [
-    [entry, SCATTER_SIZE],
+    [entry, SEND_SIZE],
     [index, 1],
     [left, -1],
   ]) {

@@ -13,9 +13,9 @@ import {
   DATAGRAM_HEAD_LIMIT,
   DATAGRAM_LENGTH,
   DATAGRAM_TAIL,
-  SCATTER_ADDRESS,
-  SCATTER_DATA,
-  SCATTER_LENGTH,
+  SEND_DATA,
+  SEND_DATA_LENGTH,
+  SEND_HEADER,
 } from "../kernels/structs.js";
 import { WASM } from "../kernels/webassembly.js";
 import { compileLayout } from "./compile.js";
@@ -45,10 +45,10 @@ export function verifyScatter(
   const chunk = form.single ? form.dataBytes : form.dataBytes + Number(form.granule);
   const { datagrams, id } = scatterer.begin(chunk, 0);
   for (let index = 0; index < datagrams; index++) {
-    view.setUint32(TABLE + SCATTER_ADDRESS, BYTES, true);
+    view.setUint32(TABLE + SEND_HEADER, BYTES, true);
     scatterer.headers(TABLE, index, 1);
-    const data = view.getUint32(TABLE + SCATTER_DATA, true);
-    const length = view.getUint32(TABLE + SCATTER_LENGTH, true);
+    const data = view.getUint32(TABLE + SEND_DATA, true);
+    const length = view.getUint32(TABLE + SEND_DATA_LENGTH, true);
     // The tail moves behind the data, of which only the first bytes are looked at.
     const whole = plan.headerBytes + length + plan.tailBytes;
     if (whole > 65_535) throw unwritable(`a datagram of ${whole} bytes is too large`);

@@ -58,7 +58,7 @@ export interface Scatterer {
    * if the layout cannot say what so large a chunk needs.
    */
   begin(bytes: number, ordinal: number | bigint): ChunkShape;
-  /** Writes the headers of data datagrams where a SCATTER table says, and which slice of the chunk each carries. */
+  /** Writes the headers of data datagrams where a SEND table says (SEND_HEADER is given, the rest is filled in), and which slice of the chunk each carries. */
   headers(table: number, first: number, count: number): void;
   /** Writes control datagram number `index` (those before the data first) at an address; returns its bytes. */
   control(index: number, address: number): number;

@@ -191,8 +191,10 @@ const rules = {
   ).nullish(),
   slices: named("Slices", "Several slices of data in one datagram, each with a header", slices).nullish(),
   size: named("Size", "Bytes of the whole chunk", size).nullish(),
+  start: match.nullish().meta({ description: "Which datagrams open their chunk" }),
   end: named("End", "Which datagrams are the last of their chunk", end).nullish(),
   control: match.nullish().meta({ description: "Which datagrams carry no data" }),
+  stop: match.nullish().meta({ description: "Which datagrams say that the stream stops" }),
   lost: match.nullish().meta({ description: "Which datagrams say that their data is lost" }),
   fields: z
     .record(

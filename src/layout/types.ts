@@ -43,10 +43,14 @@ export interface LayoutRules {
   readonly slices?: Slices | null;
   /** Bytes of the whole chunk. */
   readonly size?: Size | null;
+  /** Which datagrams open their chunk: one that lacks such a datagram is not complete. Default: any may be the first. */
+  readonly start?: Match | null;
   /** Which datagrams are the last of their chunk; `{ "changed": field }`: a new value ends the chunk before. */
   readonly end?: End | null;
   /** Which datagrams carry no data: leader, trailer, reports. */
   readonly control?: Match | null;
+  /** Which datagrams say that the stream stops: control that belongs to no chunk. */
+  readonly stop?: Match | null;
   /** Which datagrams say that their data is lost. */
   readonly lost?: Match | null;
   /** Fields that a chunk shows to its user. */

@@ -48,15 +48,20 @@ function withParameters(text: string, kind: string, rest: string): Locator {
         "ERR_LOCATOR",
         `"${text}": the option "${key}" is ${key === "" ? "empty" : "given twice"}`,
       );
-    try {
-      parameters.set(key, equals < 0 ? "" : decodeURIComponent(part.slice(equals + 1)));
-    } catch (cause) {
-      throw new MillraceError("ERR_LOCATOR", `"${text}": the option "${key}" has a broken % escape`, {
-        cause,
-      });
-    }
+    parameters.set(key, equals < 0 ? "" : unescapePercent(text, key, part.slice(equals + 1)));
   }
   return { text, kind, place: rest.slice(0, question), parameters };
+}
+
+/** %XX escapes; any other % stands for itself, so that loss=1% can be written as it is said. */
+function unescapePercent(text: string, key: string, value: string): string {
+  try {
+    return decodeURIComponent(value.replace(/%(?![0-9a-fA-F]{2})/g, "%25"));
+  } catch (cause) {
+    throw new MillraceError("ERR_LOCATOR", `"${text}": the option "${key}" has an escape that is no UTF-8`, {
+      cause,
+    });
+  }
 }
 
 function interfaceExists(name: string): boolean {

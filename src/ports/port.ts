@@ -19,6 +19,8 @@ export interface Capabilities {
   readonly headerSplit: boolean;
   readonly hash: boolean;
   readonly timestamps: "hardware" | "software" | "none";
+  /** The port's own addresses, for header templates that leave them out. */
+  readonly addresses?: { readonly mac?: string; readonly ipv4?: string; readonly ipv6?: string };
   readonly mode: "zero-copy" | "copy";
   /** Why it is `copy`, or whatever else was asked for and not obtained. */
   readonly why?: string;

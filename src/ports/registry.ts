@@ -7,6 +7,7 @@ export const PORT_KINDS: Readonly<Record<string, () => Promise<OpenDriver>>> = {
   pcap: async () => (await import("./pcap/port.js")).openPcap,
   udp: async () => (await import("./udp/udp.js")).openUdp,
   loop: async () => (await import("./loop/loop.js")).openLoop,
+  xdp: async () => (await import("./xdp/port.js")).openXdp,
 };
 
 /** The opener of a kind of port. Throws ERR_LOCATOR for one that does not exist. */

@@ -1,7 +1,8 @@
 // Two drivers, each with a modelled 82574L, on one wire, in this very thread: nothing moves but by `settle`.
+import assert from "node:assert/strict";
 import type { Card } from "../../src/device/e1000e/card.js";
 import { openE1000e } from "../../src/device/e1000e/open.js";
-import { closeCard } from "../../src/device/e1000e/run.js";
+import { closeCard, serveLink } from "../../src/device/e1000e/run.js";
 import type { CardOptions } from "../../src/device/e1000e/settings.js";
 import type { ModelBus } from "../../src/device/model/bus.js";
 import type { ModelCard } from "../../src/device/model/e1000e/card.js";
@@ -32,6 +33,7 @@ export interface Pair {
   /** Frames that went over the wire, as they were there. */
   readonly seen: Uint8Array[];
   readonly wire: ReturnType<typeof createWire>;
+  step(): void;
   settle(): void;
   advance(microseconds: number): void;
   close(): Promise<void>;
@@ -50,6 +52,8 @@ export function openPair(options: PairOptions = {}): Pair {
     bytes: options.bytes ?? 64 * 2 ** 20,
     frameSize: options.frameSize ?? 4096,
   });
+  const probe = newBurst(arena);
+  const free = freeFrames(arena, probe);
   const machine = createStillMachine(arena);
   const wire = createWire(false);
   const seen: Uint8Array[] = [];
@@ -72,20 +76,24 @@ export function openPair(options: PairOptions = {}): Pair {
   const b = open("b@model", 2, options.b ?? {});
   machine.advance(1000);
   machine.settle();
-  a.card.linkUp = true;
-  b.card.linkUp = true;
+  serveLink(a.card);
+  serveLink(b.card);
+  machine.advance(1000);
+  machine.settle();
   return {
     arena,
     a,
     b,
     seen,
     wire,
+    step: machine.step,
     settle: machine.settle,
     advance: machine.advance,
     close: async () => {
       await closeCard(a.card, 0);
       await closeCard(b.card, 0);
       machine.close();
+      assert.equal(freeFrames(arena, probe), free, "every frame is back in the pool");
     },
   };
 }

@@ -1,5 +1,5 @@
 // Whole datagrams out of a scatter plan: header, slice of the chunk, tail.
-import { SCATTER_ADDRESS, SCATTER_DATA, SCATTER_LENGTH } from "../../src/kernels/structs.js";
+import { SEND_DATA, SEND_DATA_LENGTH, SEND_HEADER } from "../../src/kernels/structs.js";
 import { WASM } from "../../src/kernels/webassembly.js";
 import type { ScatterPlan } from "../../src/layout/scatter.js";
 
@@ -21,10 +21,10 @@ export function makeSender(plan: ScatterPlan): Sender & { stops(): Uint8Array[] 
     for (let index = 0; index < before; index++)
       made.push(control((address) => scatterer.control(index, address)));
     for (let index = 0; index < datagrams; index++) {
-      view.setUint32(table + SCATTER_ADDRESS, header, true);
+      view.setUint32(table + SEND_HEADER, header, true);
       scatterer.headers(table, index, 1);
-      const data = view.getUint32(table + SCATTER_DATA, true);
-      const length = view.getUint32(table + SCATTER_LENGTH, true);
+      const data = view.getUint32(table + SEND_DATA, true);
+      const length = view.getUint32(table + SEND_DATA_LENGTH, true);
       const tail = header + plan.headerBytes;
       made.push(
         Uint8Array.from([

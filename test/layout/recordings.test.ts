@@ -62,8 +62,7 @@ function blocksOf(datagrams: readonly Uint8Array[]): Map<bigint, Block> {
     blocks.set(cut.chunk, block);
     const datagram = datagrams[index];
     assert.notEqual(cut.flags & CUT_BY_DATAGRAM, 0);
-    if (cut.flags & CUT_FIELDS)
-      Object.assign(block.fields, compiled.readFields(datagram, datagram.length, cut.kind));
+    if (cut.flags & CUT_FIELDS) Object.assign(block.fields, compiled.readFields(datagram, cut.kind));
     if (cut.flags & CUT_SIZED) block.size = Number(cut.size);
     if (cut.flags & CUT_END) block.ended = Number(cut.position);
     if (what(cut.flags) === CUT_IS_CONTROL) return;

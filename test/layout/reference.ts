@@ -12,6 +12,7 @@ import {
   CUT_IS_OTHER,
   CUT_MORE,
   CUT_SIZED,
+  CUT_START,
   DATAGRAM_HEAD_LIMIT,
 } from "../../src/kernels/structs.js";
 import {
@@ -25,6 +26,8 @@ import {
 } from "../../src/layout/evaluate.js";
 import {
   type CasePlan,
+  fieldGroups,
+  KIND_GROUP_SHIFT,
   LARGEST_POSITION,
   type LayoutPlan,
   type Placing,
@@ -80,6 +83,7 @@ function cutsOf(view: DatagramView, one: CasePlan): Cut[] {
     cut.stream |= readValue(view, field) << bit;
     bit += 8n * BigInt(Math.ceil(bits / 8));
   }
+  if (holds(view, one.stop)) return [{ ...cut, flags: CUT_IS_CONTROL }];
   if (one.chunk !== undefined) {
     cut.chunk = readValue(view, one.chunk);
     cut.flags |= CUT_HAS_CHUNK;
@@ -89,6 +93,7 @@ function cutsOf(view: DatagramView, one: CasePlan): Cut[] {
     cut.changed = readValue(view, one.changed);
     cut.flags |= CUT_HAS_CHANGED;
   }
+  if (holds(view, one.start)) cut.flags |= CUT_START;
   if (holds(view, one.end)) cut.flags |= CUT_END;
   const size = sizeOf(view, one);
   if (size !== undefined) {
@@ -98,11 +103,12 @@ function cutsOf(view: DatagramView, one: CasePlan): Cut[] {
   }
   cut.data = view.header;
   cut.length = view.length - view.header;
-  for (const { field, when } of one.fields)
-    if (when === undefined || holds(view, when)) {
-      if (when !== undefined) cut.flags |= CUT_FIELDS;
-      if (field.kind === "bytes") readValue(view, field);
-    }
+  fieldGroups(one).forEach(({ when, fields }, index) => {
+    if (when !== undefined && !holds(view, when)) return;
+    if (when !== undefined) cut.kind |= 1 << (KIND_GROUP_SHIFT + index);
+    cut.flags |= CUT_FIELDS;
+    for (const field of fields) if (field.kind === "bytes") readValue(view, field);
+  });
   if (holds(view, one.control)) {
     cut.flags |= CUT_IS_CONTROL;
     place(view, cut, one.place, true);

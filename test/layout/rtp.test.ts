@@ -71,7 +71,7 @@ test("contributing sources and an extension come before the data, padding behind
   assert.equal(cut.position, 0x1234n);
   assert.equal(cut.changed, 9n);
   assert.equal(compiled.streamText(cut.stream, 0n), `ssrc=${0xcafebabe}`);
-  assert.deepEqual(compiled.readFields(datagram, datagram.length, cut.kind), {
+  assert.deepEqual(compiled.readFields(datagram, cut.kind), {
     timestamp: 9n,
     payloadType: 96n,
   });

@@ -3,12 +3,14 @@ import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
 import { test } from "node:test";
 import fc from "fast-check";
+import { openBus } from "../../src/device/bus/open.js";
 import type { VirtioFeature } from "../../src/device/virtio/features.js";
 import { createBurst } from "../../src/memory/burst.js";
+import { udpFrame } from "../device/ipv4-frames.js";
+import { appendCut, drain } from "../device/packets.js";
+import { makeArena, type Nic, virtioNic } from "../device/virtio-rig.js";
 import { freeFrames } from "../packet/arena.js";
-import { udpFrame } from "./frames.js";
-import { eventually, macOf, type Nic, openVirtio, setUpPeer } from "./nics.js";
-import { appendCut, drain } from "./packets.js";
+import { eventually, macOf, setUpPeer } from "./peers.js";
 
 const CARD = "0000:00:11.0";
 const PEER = "0000:00:19.0";
@@ -35,7 +37,7 @@ const shapes: readonly (readonly [string, readonly VirtioFeature[]])[] = [
 
 for (const [name, without] of shapes)
   test(`virtio (${name}): datagrams go both ways between the card and the kernel, in any number of pieces`, async () => {
-    const nic = await openVirtio(CARD, { without });
+    const nic = virtioNic(await openBus(makeArena(), CARD), { without });
     const free = freeFrames(nic.arena);
     const peer = setUpPeer(PEER, OWN, CARDS, nic.mac);
     const socket = await boundSocket(7);

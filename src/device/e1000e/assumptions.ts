@@ -30,5 +30,8 @@ export const FRAGMENTS = 60;
 export const STANDARD_BYTES = 1518;
 export const LONG_BYTES = 9018;
 
+/** Bytes of the packet buffer for receiving after a reset (PBA: 20 KB each way). */
+export const RECEIVE_BUFFER = 20 * 1024;
+
 /** A register that reads all ones where it cannot be: the card no longer answers (PCI Express: completer gone). */
 export const ALL_ONES = 0xffffffff;

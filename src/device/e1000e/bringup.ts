@@ -1,5 +1,5 @@
 import { RXQ_TAIL } from "../../kernels/e1000e.js";
-import { ALL_ONES, MASTER_MILLISECONDS, RESET_MILLISECONDS, VECTORS } from "./assumptions.js";
+import { ALL_ONES, MASTER_MILLISECONDS, RECEIVE_BUFFER, RESET_MILLISECONDS, VECTORS } from "./assumptions.js";
 import { broken, type Card, readRegister, registerBecomes, writeRegister } from "./card.js";
 import { writeFilters } from "./filters.js";
 import { HEADER_BYTES, type Queue, rewindReceive, rewindTransmit } from "./queues.js";
@@ -53,9 +53,10 @@ function writeLink(card: Card): void {
   writeRegister(card, r.FCAH, 0x0100);
   writeRegister(card, r.FCT, 0x8808);
   writeRegister(card, r.FCTTV, 0xffff);
-  // Bytes of the card's own buffer (20 KB for receive after reset) at which it asks for a pause, and for its end.
-  writeRegister(card, r.FCRTL, settings.flowControl ? 0x80002800 : 0);
-  writeRegister(card, r.FCRTH, settings.flowControl ? 0x3800 : 0);
+  // Bytes of the card's own buffer at which it asks for a pause, and for its end: room for two more frames stays.
+  const high = settings.flowControl ? (RECEIVE_BUFFER - 2 * (settings.mtu + 8)) & ~7 : 0;
+  writeRegister(card, r.FCRTL, settings.flowControl ? ((high >>> 1) & ~7) | r.FCRTL_XON : 0);
+  writeRegister(card, r.FCRTH, high);
   writeRegister(card, r.VET, 0x8100);
 }
 

@@ -37,6 +37,11 @@ export function writeRegister(card: Card, register: Register, value: number, add
   card.bar.write32(register.offset + add, value >>> 0);
 }
 
+/** Writes are posted; a read comes back only after they have arrived. */
+export function flushWrites(card: Card): void {
+  readRegister(card, STATUS);
+}
+
 /** Reads until `wanted` bits of a register are as wanted; false when `milliseconds` were not enough. */
 export function registerBecomes(
   card: Card,

@@ -1,4 +1,4 @@
-import { type Card, readRegister, writeRegister } from "./card.js";
+import { type Card, flushWrites, readRegister, writeRegister } from "./card.js";
 import { MTA, RAH, RAH_VALID, RAL, RCTL, RCTL_MPE, RCTL_UPE, RCTL_VFE, VFTA } from "./registers.js";
 
 /** The station address that the card holds now. */
@@ -26,6 +26,7 @@ export function writeMac(card: Card, entry: number, mac: Uint8Array | undefined)
   const high = bytes[4] | (bytes[5] << 8);
   writeRegister(card, RAL, low, 8 * entry);
   writeRegister(card, RAH, mac === undefined ? 0 : high | RAH_VALID, 8 * entry);
+  flushWrites(card);
 }
 
 /** Where a group address falls in the multicast table with RCTL.MO 0: 12 bits of its last two bytes (10.2.5, MTA). */
@@ -43,6 +44,7 @@ export function setMulticast(card: Card, groups: readonly Uint8Array[]): void {
   words.forEach((word, index) => {
     writeRegister(card, MTA, word, 4 * index);
   });
+  flushWrites(card);
 }
 
 /** Accepts only frames of these VLANs and untagged ones; without an argument, of all. */
@@ -54,9 +56,11 @@ export function setVlans(card: Card, vlans?: readonly number[]): void {
   });
   const control = readRegister(card, RCTL) & ~RCTL_VFE;
   writeRegister(card, RCTL, vlans === undefined ? control : control | RCTL_VFE);
+  flushWrites(card);
 }
 
 export function setPromiscuous(card: Card, on: boolean): void {
   const control = readRegister(card, RCTL) & ~(RCTL_UPE | RCTL_MPE);
   writeRegister(card, RCTL, on ? control | RCTL_UPE | RCTL_MPE : control);
+  flushWrites(card);
 }

@@ -26,6 +26,7 @@ import {
   TXQ_MARKS,
   TXQ_OWNER,
   TXQ_SIZE_BYTES,
+  TXQ_TAGS,
 } from "../../kernels/e1000e.js";
 import type { ArenaMemory } from "../../memory/arena.js";
 import { claimOwner, releaseOwner } from "../../memory/owners.js";
@@ -144,6 +145,7 @@ export function createTransmitQueue(bus: Bus, index: number, settings: Settings)
   set(TXQ_OWNER, queue.owner);
   set(TXQ_FRAGMENTS, FRAGMENTS);
   set(TXQ_LARGEST, settings.mtu);
+  set(TXQ_TAGS, settings.vlan ? 1 : 0);
   setBias(arena, queue.state + TXQ_BIAS, bus.bias);
   return queue;
 }

@@ -167,6 +167,8 @@ export const RCTL_VFE = 1 << 18;
 export const RCTL_BSEX = 1 << 25;
 /** Strip the frame check sequence. */
 export const RCTL_SECRC = 1 << 26;
+/** FCRTL: tells the other side when the pause is over. */
+export const FCRTL_XON = 0x80000000;
 export const RFCTL_EXSTEN = 1 << 15;
 export const RXCSUM_IPOFL = 1 << 8;
 export const RXCSUM_TUOFL = 1 << 9;

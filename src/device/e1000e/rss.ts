@@ -1,4 +1,4 @@
-import { type Card, writeRegister } from "./card.js";
+import { type Card, flushWrites, writeRegister } from "./card.js";
 import {
   MRQC,
   MRQC_IPV4,
@@ -29,4 +29,5 @@ export function steer(card: Card, table: readonly number[]): void {
     for (let i = 0; i < 4; i++) if (table[at + i] === 1) word |= RETA_QUEUE_1 << (8 * i);
     writeRegister(card, RETA, word, at);
   }
+  flushWrites(card);
 }

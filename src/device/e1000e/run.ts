@@ -121,6 +121,7 @@ export function recover(card: Card): void {
   try {
     collect(card);
     card.bus.setBusMaster(false);
+    clean(card); // what it had sent by now is not lost
     resetCard(card);
     startCard(card);
   } catch (cause) {
@@ -148,6 +149,7 @@ export async function quietCard(card: Card, drainMilliseconds: number): Promise<
     writeRegister(card, r.TCTL, 0);
   }
   endReach(card);
+  clean(card);
   for (const queue of card.tx) card.lost += card.arena.kernels.e1000eFlush(queue.state);
 }
 

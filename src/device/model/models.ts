@@ -3,6 +3,7 @@ import type { MakeModel } from "./device.js";
 
 /** Every device there is a model of, one line each. A model is loaded when it is first opened. */
 const MODELS: Readonly<Record<string, () => Promise<MakeModel>>> = {
+  virtio: async () => (await import("./virtio/model.js")).makeVirtio,
   edu: async () => (await import("./edu.js")).createEdu,
   e1000e: async () => (await import("./e1000e/model.js")).makeE1000e,
 };

@@ -99,6 +99,7 @@ export const NO_COUNTS: QueueCounters = {
   outstanding: 0,
 };
 const RESET_MILLISECONDS = 1000;
+const ALL_ONES = 0xff;
 const ETHERNET_MTU = 1500;
 const ETHERNET_HEADER = 14;
 const VLAN_TAG = 4;
@@ -152,15 +153,21 @@ export function openVirtioCard(bus: Bus, options: VirtioOptions = {}): VirtioCar
 function resetDevice(bus: Bus, structures: Structures): void {
   writeCommon(structures, "status", 0);
   const limit = performance.now() + RESET_MILLISECONDS;
-  while (readCommon(structures, "status") !== 0)
+  for (let status = -1; status !== 0; ) {
+    status = readCommon(structures, "status");
+    if (status === ALL_ONES)
+      throw new MillraceError("ERR_DEVICE", `${bus.name} no longer answers: every register reads all ones`, {
+        hint: "it was pulled, or lost power",
+      });
     if (performance.now() > limit)
       throw new MillraceError(
         "ERR_DEVICE",
         `${bus.name} is not back ${RESET_MILLISECONDS} ms after a reset`,
         {
-          hint: "it was unplugged, or it has to be powered off and on",
+          hint: "power it off and on",
         },
       );
+  }
 }
 
 /** Brings a reset device up in the order of [3.1.1]. */
@@ -303,8 +310,9 @@ export function mostFragments(card: VirtioCard): number {
 
 /** Stops the card and gives all its memory back; the bus stays open. What was still to be sent is counted as lost. */
 export function closeVirtioCard(card: VirtioCard): void {
-  if (card.failure === undefined) resetDevice(card.bus, card.structures);
+  // Whatever state the card is in: without bus mastering it reaches no memory any more.
   card.bus.setBusMaster(false);
+  card.bus.reset();
   stopCard(card);
   card.bus.unmap(0, card.arena.frames * card.arena.frameSize);
 }

@@ -377,3 +377,9 @@ export function releaseFrames(address: u32, count: u32): bool {
   for (let i: u32 = 0; i < count; i++) whole = releaseFrame(address + (i << frameShift)) && whole;
   return whole;
 }
+
+/** True when nobody else holds any of `count` adjacent frames of this worker's. */
+export function alone(address: u32, count: u32): bool {
+  for (let i: u32 = 0; i < count; i++) if (!exclusive(address + (i << frameShift))) return false;
+  return true;
+}

@@ -17,6 +17,7 @@ import {
   OUTPUT_PCAPNG,
   OUTPUT_POSITION,
   OUTPUT_SECONDS,
+  OUTPUT_SIMPLE_SNAPLEN,
   OUTPUT_SNAPLEN,
   OUTPUT_SWAPPED,
   OUTPUT_UNITS,
@@ -53,6 +54,7 @@ const TAG_OFFSET: u32 = 12; // behind the two addresses of an Ethernet frame
 const LARGEST_TIME: f64 = 18446744073; // seconds that 64 bits of nanoseconds hold
 
 let swapped: bool = false;
+let nano: bool = false;
 
 function put(at: u32, value: u32): void {
   store<u32>(at, swapped ? bswap<u32>(value) : value);
@@ -74,6 +76,23 @@ function check(descs: u32, start: u32, end: u32): i32 {
   return 0;
 }
 
+const SHORT: u32 = 2048;
+
+// memory.copy leaves WebAssembly, which costs as much as some hundred bytes.
+function copy(to: u32, from: u32, length: u32): void {
+  if (length > SHORT) {
+    memory.copy(<usize>to, <usize>from, <usize>length);
+    return;
+  }
+  if (length >= 16) {
+    const last = length - 16;
+    for (let at: u32 = 0; at < last; at += 16) v128.store(to + at, v128.load(from + at));
+    v128.store(to + last, v128.load(from + last));
+    return;
+  }
+  for (let at: u32 = 0; at < length; at++) store<u8>(to + at, load<u8>(from + at));
+}
+
 /** Copies up to `limit` bytes of a packet to `to`, with a tag put in at TAG_OFFSET if `tag` is not 0. */
 function gather(descs: u32, start: u32, end: u32, to: u32, limit: u32, tag: u32): void {
   let out: u32 = 0;
@@ -88,7 +107,7 @@ function gather(descs: u32, start: u32, end: u32, to: u32, limit: u32, tag: u32)
       }
       let piece = left < limit - out ? left : limit - out;
       if (tag != 0 && out < TAG_OFFSET && piece > TAG_OFFSET - out) piece = TAG_OFFSET - out;
-      memory.copy(<usize>(to + out), <usize>from, <usize>piece);
+      copy(to + out, from, piece);
       out += piece;
       from += piece;
       left -= piece;
@@ -116,6 +135,7 @@ export function packCapture(state: u32, burst: u32, first: u32, stop: u32): i32 
   const last = stop < packets ? stop : packets;
   let result = <i32>last;
   swapped = load<u32>(state, OUTPUT_SWAPPED) != 0;
+  nano = load<u32>(state, OUTPUT_UNITS) == 1000000000;
   store<u32>(state, 0, OUTPUT_NEED);
   for (let packet = first; packet < last; packet++) {
     const meta = metas + (packet << META_SHIFT);
@@ -183,9 +203,8 @@ function nanosecondsOf(state: u32, meta: u32, flags: u32): u32 {
 
 function putRecord(state: u32, meta: u32, flags: u32, at: u32, captured: u32, wire: u32): u32 {
   const seconds = secondsOf(state, meta, flags, 4294967295);
-  const scale: u32 = 1000000000 / load<u32>(state, OUTPUT_UNITS);
   put(at, <u32>seconds);
-  put(at + 4, nanosecondsOf(state, meta, flags) / scale);
+  put(at + 4, nanosecondsOf(state, meta, flags) / (nano ? 1 : 1000));
   put(at + 8, captured);
   put(at + 12, wire);
   return at + 16;
@@ -199,10 +218,12 @@ function interfaceOf(state: u32, meta: u32): u32 {
 
 // A packet without a time goes into a simple packet block where that can tell everything there is to it.
 function simple(state: u32, meta: u32, flags: u32, captured: u32, wire: u32): bool {
+  const snaplen = load<u32>(state, OUTPUT_SIMPLE_SNAPLEN);
+  const told = snaplen != 0 && snaplen < wire ? snaplen : wire; // what a reader takes it to hold
   return (
     (flags & (META_STAMPED | META_OUTGOING)) == 0 &&
     load<f64>(state, OUTPUT_SECONDS) == 0 &&
-    captured == wire &&
+    captured == told &&
     interfaceOf(state, meta) == 0 &&
     load<u8>(meta, META_QUEUE) == 0
   );

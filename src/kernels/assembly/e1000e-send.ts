@@ -39,6 +39,7 @@ import {
   TXQ_PACKETS,
   TXQ_REFUSED,
   TXQ_SCRATCH,
+  TXQ_TAGS,
   TXQ_TAIL,
 } from "../e1000e";
 import {
@@ -278,6 +279,7 @@ function plan(queue: u32, meta: u32, descs: u32, start: u32, end: u32, bytes: u3
   command = TX_EXTENDED | TX_DATA | TX_FCS;
   options = 0;
   if ((flags & META_TAGGED) != 0) {
+    if (load<u32>(queue, TXQ_TAGS) == 0) return false;
     command |= TX_TAG;
     options = (<u32>load<u16>(meta, META_VLAN)) << 16;
   }

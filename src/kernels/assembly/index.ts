@@ -1,6 +1,7 @@
 // Everything TypeScript can call, one file a paragraph.
 export {
   addReference,
+  alone,
   attach,
   census,
   claimFrames,
@@ -17,6 +18,7 @@ export {
   takeFrames,
 } from "./arena";
 export { releaseRun, walkPcap, walkPcapng } from "./capture-read";
+export { summarizeBurst } from "./capture-summary";
 export { packCapture } from "./capture-write";
 export { checksum, checksumCopy, packetChecksum } from "./checksum";
 export { udpDatagrams } from "./datagrams";
@@ -53,7 +55,7 @@ export {
   ringSend,
   ringSpace,
 } from "./ring";
-export { scatterPackets } from "./scatter";
+export { scatterFrames, scatterPackets } from "./scatter";
 export { swapBytes } from "./swap";
 export { udpPost, udpReceived, udpSplit, udpUnpost } from "./udp-receive";
 export { udpBuild, udpCalls, udpCompleted, udpRefuse, udpSegment, udpSent } from "./udp-send";
@@ -61,3 +63,4 @@ export { udpBuild, udpCalls, udpCompleted, udpRefuse, udpSegment, udpSent } from
 export { virtioCommand, virtioComplete, virtioFill, virtioReceive, virtioSend } from "./virtio";
 
 export { virtqueueArm, virtqueueKick } from "./virtqueue";
+export { xdpComplete, xdpFill, xdpReceive, xdpSend } from "./xdp";

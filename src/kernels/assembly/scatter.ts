@@ -18,7 +18,6 @@ import {
   SEND_DATA,
   SEND_DATA_LENGTH,
   SEND_HEADER,
-  SEND_HEADER_LENGTH,
   SEND_SIZE,
 } from "../structs";
 import { addReference, frameMask, releaseFrame, takeFrame } from "./arena";
@@ -92,50 +91,50 @@ function findPiece(list: u32, pieces: u32, at: u32): u32 {
   return low;
 }
 
+/** Takes a fresh frame for the head of each of `count` entries of a SEND table: its address behind `headroom` bytes. Says how many it got. */
+export function scatterFrames(table: u32, count: u32, headroom: u32): u32 {
+  for (let entry: u32 = 0; entry < count; entry++) {
+    const frame = takeFrame();
+    if (frame == 0) return entry;
+    store<u32>(table + entry * SEND_SIZE, frame + headroom, SEND_HEADER);
+  }
+  return count;
+}
+
 /**
- * Appends packets to the burst, as SEND_ entries [first, count) of `table` describe them: a header copied into
- * a fresh frame behind `headroom` bytes, and data of the chunk whose pieces `list` names, by reference or, with
- * `linear`, copied behind the header. Returns the number of the first entry not done: the burst or the pool is
- * exhausted, or (linear) the packet does not fit a frame.
+ * Appends packets to the burst, as entries [0, count) of a SEND table describe them: `header` bytes at the
+ * entry's address, data of the chunk whose pieces `list` names, `tail` bytes that lie behind the header. The
+ * data goes by reference or, with `linear`, is copied into the head's frame, where it must fit. An address of
+ * 0 means no head at all. Returns how many it made: fewer where the burst is full or a frame has too many
+ * references; the frames of the heads that were not used are freed.
  */
 export function scatterPackets(
   burst: u32,
   list: u32,
   pieces: u32,
   table: u32,
-  first: u32,
   count: u32,
-  headroom: u32,
+  header: u32,
+  tail: u32,
   linear: bool,
 ): u32 {
   descs = load<u32>(burst, BURST_DESCS);
   used = load<u32>(burst, BURST_COUNT);
   limit = load<u32>(burst, BURST_CAPACITY);
   let packets = load<u32>(burst, BURST_PACKETS);
-  let entry = first;
-  for (; entry < count; entry++) {
-    const send = table + entry * SEND_SIZE;
-    const header = load<u32>(send, SEND_HEADER_LENGTH);
-    const from = load<u32>(send, SEND_DATA);
-    const length = load<u32>(send, SEND_DATA_LENGTH);
+  let made = count;
+  for (let entry: u32 = 0; entry < count; entry++) {
+    const at = table + entry * SEND_SIZE;
     const start = used;
-    let whole = true;
-    if (linear || header != 0 || length == 0 || headroom != 0) {
-      const inHead = header + (linear ? length : 0);
-      const frame = headroom + inHead > frameMask + 1 ? 0 : takeFrame();
-      whole = frame != 0;
-      if (whole) {
-        memory.copy(<usize>(frame + headroom), <usize>load<u32>(send, SEND_HEADER), <usize>header);
-        if (linear) copyOut(list, pieces, from, length, frame + headroom + header);
-        whole = put(frame + headroom, inHead);
-        if (!whole) releaseFrame(frame);
-      }
-    }
-    if (whole && !linear && length != 0) whole = link(list, pieces, from, length);
-    if (!whole) {
+    if (!build(list, pieces, at, header, tail, linear)) {
       for (let back = start; back < used; back++)
         releaseFrame(load<u32>(descs + back * DESC_SIZE, DESC_ADDR));
       used = start;
+      made = entry;
+      for (let rest = entry; rest < count; rest++) {
+        const head = load<u32>(table + rest * SEND_SIZE, SEND_HEADER);
+        if (head != 0 && (rest > entry || !headUsed)) releaseFrame(head);
+      }
       break;
     }
     store<u32>(descs + (used - 1) * DESC_SIZE, 0, DESC_OPTIONS);
@@ -145,5 +144,32 @@ export function scatterPackets(
   }
   store<u32>(burst, used, BURST_COUNT);
   store<u32>(burst, packets, BURST_PACKETS);
-  return entry;
+  return made;
+}
+
+let headUsed: bool = false; // whether the packet that failed had put its head among the descriptors
+
+function build(list: u32, pieces: u32, entry: u32, header: u32, tail: u32, linear: bool): bool {
+  const head = load<u32>(entry, SEND_HEADER);
+  const from = load<u32>(entry, SEND_DATA);
+  const length = load<u32>(entry, SEND_DATA_LENGTH);
+  headUsed = false;
+  if (linear) {
+    const at = head + header;
+    // The tail lies where the data goes: it moves behind first.
+    if (tail != 0) memory.copy(<usize>(at + length), <usize>at, <usize>tail);
+    copyOut(list, pieces, from, length, at);
+    headUsed = put(head, header + length + tail);
+    return headUsed;
+  }
+  if (head != 0) {
+    headUsed = put(head, header);
+    if (!headUsed) return false;
+  }
+  if (length != 0 && !link(list, pieces, from, length)) return false;
+  if (tail == 0) return true;
+  if (!addReference(head)) return false;
+  if (put(head + header, tail)) return true;
+  releaseFrame(head);
+  return false;
 }

@@ -48,7 +48,7 @@ export const spead: Layout = {
   size: { item: HEAP_SIZE, optional: true },
   place: { by: "offset", field: { item: OFFSET }, unit: 1 },
   length: { item: LENGTH },
-  control: { field: { item: STREAM_CONTROL, optional: true }, is: STOP },
+  stop: { field: { item: STREAM_CONTROL, optional: true }, is: STOP },
   scatter: { stop: [stopHeap(0x53040206, 6)] },
   cases: [
     {

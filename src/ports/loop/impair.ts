@@ -126,6 +126,7 @@ export function createImpairer(arena: ArenaMemory, impairment: Impairment, capac
           at += 4
         )
           pieces.push(u32[at], u32[at + 2]);
+        const kept = u32.slice(meta >>> 2, (meta + META_SIZE) >>> 2);
         u8[meta + META_VERDICT] = VERDICT_MOVED;
         taken++;
         if (random() < impairment.loss) {
@@ -137,7 +138,7 @@ export function createImpairer(arena: ArenaMemory, impairment: Impairment, capac
           taken + (random() < impairment.reorder ? Math.ceil(random() * impairment.distance) + 0.5 : 0);
         const entry = {
           pieces,
-          meta: u32.slice(meta >>> 2, (meta + META_SIZE) >>> 2),
+          meta: kept,
           at: now + impairment.delay,
           turn,
         };

@@ -14,6 +14,13 @@ export interface OutputBlock {
   readonly single: boolean;
 }
 
+interface QueuedBlock {
+  readonly block: OutputBlock;
+  readonly length: number;
+  /** Bytes of it that are written. */
+  done: number;
+}
+
 /** A file or pipe being written. Blocks take turns: one is filled while others are on their way. */
 export interface CaptureSink {
   readonly arena: ArenaMemory;
@@ -24,7 +31,7 @@ export interface CaptureSink {
   readonly pcapng: boolean;
   readonly blocks: readonly OutputBlock[];
   readonly free: OutputBlock[];
-  readonly queue: { readonly block: OutputBlock; readonly length: number }[];
+  readonly queue: QueuedBlock[];
   /** Bytes that the file holds. */
   written: number;
   failure: MillraceError | undefined;
@@ -51,7 +58,7 @@ export async function openSink(arena: ArenaMemory, path: string, pcapng: boolean
       throw systemError(error, file);
     });
   const regions = arena.u32[(arena.control + CONTROL_PAGE_COUNT) >>> 2] * 2 ** REGION_PAGE_SHIFT;
-  const bytes = Math.min(1 << 20, Math.max(1 << 15, 2 ** Math.floor(Math.log2(regions / 64))));
+  const bytes = Math.min(1 << 20, Math.max(1 << 15, 2 ** Math.floor(Math.log2(regions / 32))));
   const blocks = Array.from({ length: BLOCKS }, () => ({
     offset: allocateRegion(arena, bytes),
     bytes,
@@ -85,41 +92,52 @@ export function singleBlock(sink: CaptureSink, bytes: number): OutputBlock {
 
 /** Hands over a block whose first `length` bytes are to be written. */
 export function queueBlock(sink: CaptureSink, block: OutputBlock, length: number): void {
-  sink.queue.push({ block, length });
+  sink.queue.push({ block, length, done: 0 });
   sink.draining ??= drain(sink);
 }
 
 async function drain(sink: CaptureSink): Promise<void> {
   await undefined; // so that `draining` is set before it is cleared
   while (sink.queue.length > 0) {
-    const { block, length } = sink.queue[0];
-    if (sink.failure === undefined) await writeBlock(sink, block, length);
-    sink.queue.shift();
-    if (block.single) freeRegion(sink.arena, block.offset, block.bytes);
-    else sink.free.push(block);
+    if (sink.failure === undefined) await writeQueued(sink);
+    while (sink.queue.length > 0) {
+      const { block, length, done } = sink.queue[0];
+      if (done < length && sink.failure === undefined) break;
+      sink.queue.shift();
+      if (block.single) freeRegion(sink.arena, block.offset, block.bytes);
+      else sink.free.push(block);
+    }
     for (const wake of sink.waiting) wake();
     sink.waiting.clear();
   }
   sink.draining = undefined;
 }
 
-async function writeBlock(sink: CaptureSink, block: OutputBlock, length: number): Promise<void> {
-  let done = 0;
+/** Writes what is queued now in one call, as far as the system takes it. */
+async function writeQueued(sink: CaptureSink): Promise<void> {
   try {
-    while (done < length) {
-      const bytes = await writeOnce(sink, block.offset + done, length - done);
-      done += bytes;
-      sink.written += bytes;
+    let bytes = await writeOnce(sink);
+    sink.written += bytes;
+    for (const entry of sink.queue) {
+      const part = Math.min(bytes, entry.length - entry.done);
+      entry.done += part;
+      bytes -= part;
+      if (bytes === 0) break;
     }
   } catch (error) {
     sink.failure = systemError(error, sink.file);
+    const [{ block, done }] = sink.queue;
     await cutToRecords(sink, block, done);
   }
 }
 
-function writeOnce(sink: CaptureSink, at: number, length: number): Promise<number> {
+function writeOnce(sink: CaptureSink): Promise<number> {
+  const { u8 } = sink.arena;
+  const views = sink.queue.map(({ block, length, done }) =>
+    u8.subarray(block.offset + done, block.offset + length),
+  );
   return new Promise((resolve, reject) => {
-    fs.write(sink.fd, sink.arena.u8, at, length, null, (error, bytes) => {
+    fs.writev(sink.fd, views, null, (error, bytes) => {
       if (error === null) resolve(bytes);
       // A pipe that someone else has set not to block.
       else if (error.code === "EAGAIN") setTimeout(() => resolve(0), 2);

@@ -12,6 +12,7 @@ import {
   OUTPUT_PCAPNG,
   OUTPUT_POSITION,
   OUTPUT_SECONDS,
+  OUTPUT_SIMPLE_SNAPLEN,
   OUTPUT_SIZE,
   OUTPUT_SNAPLEN,
   OUTPUT_SWAPPED,
@@ -47,6 +48,8 @@ export interface WriterOptions extends NewSection {
   readonly nano?: boolean;
   /** Most bytes of a packet that are kept; 262,144 by default. */
   readonly snaplen?: number;
+  /** Keep all of each packet, however long; `snaplen` is only told. */
+  readonly whole?: boolean;
   /** Hand each burst to the system at once, and not when a block is full or a fifth of a second has passed. */
   readonly flush?: boolean;
   /** pcapng: describe no section and no interface; the caller does. */
@@ -88,7 +91,7 @@ export async function openWriter(
   };
   set(writer, OUTPUT_PCAPNG, options.format === "pcapng" ? 1 : 0);
   set(writer, OUTPUT_UNITS, options.format === "pcapng" || options.nano ? 1e9 : 1e6);
-  set(writer, OUTPUT_SNAPLEN, options.snaplen ?? SNAPLEN);
+  set(writer, OUTPUT_SNAPLEN, options.whole ? 0x7fff_ffff : (options.snaplen ?? SNAPLEN));
   set(writer, OUTPUT_ETHERNET, first.linkType === 1 ? 1 : 0);
   set(writer, OUTPUT_SWAPPED, options.bigEndian ? 1 : 0);
   if (options.format === "pcap")
@@ -118,6 +121,11 @@ export function setFallbackTime(writer: CaptureWriter, seconds: number, nanoseco
 export function mapInterfaces(writer: CaptureWriter, table: number, count: number): void {
   set(writer, OUTPUT_INTERFACES, table);
   set(writer, OUTPUT_INTERFACE_COUNT, count);
+}
+
+/** Snap length of the section's first interface: simple packet blocks are measured by it; 0: none. */
+export function setSimpleSnaplen(writer: CaptureWriter, snaplen: number): void {
+  set(writer, OUTPUT_SIMPLE_SNAPLEN, snaplen);
 }
 
 /** The byte order of what is written from now on: a section's. */

@@ -39,8 +39,6 @@ export interface ModelCard {
   signals: "right" | "storm" | "mute";
 }
 
-export const RECEIVE_BUFFER = 20 * 1024; // bytes: the packet buffer's share for receiving after reset (PBA)
-
 export function reg(card: ModelCard, register: r.Register, add = 0): number {
   return card.regs[(register.offset + add) >>> 2];
 }

@@ -16,8 +16,9 @@ import {
   RXD_STATUS,
   RXD_VLAN,
 } from "../../../kernels/e1000e.js";
+import { RECEIVE_BUFFER } from "../../e1000e/assumptions.js";
 import * as r from "../../e1000e/registers.js";
-import { bump, type ModelCard, RECEIVE_BUFFER, reg, ringBase, setReg } from "./card.js";
+import { bump, type ModelCard, reg, ringBase, setReg } from "./card.js";
 import { passes, type Spread, spread } from "./filter.js";
 import { type Headers, parseHeaders, pseudoSum, sumOf, u16 } from "./headers.js";
 import { raiseReceive } from "./interrupts.js";

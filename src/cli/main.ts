@@ -1,0 +1,24 @@
+#!/usr/bin/env node
+import { readFileSync } from "node:fs";
+import { Command } from "commander";
+import { addConvertCommand } from "./convert.js";
+import { runProgram } from "./failure.js";
+import { addGatherCommand } from "./gather.js";
+import { addInfoCommand } from "./info.js";
+import { addScatterCommand } from "./scatter.js";
+
+const { version } = JSON.parse(readFileSync(new URL("../../../package.json", import.meta.url), "utf8")) as {
+  version: string;
+};
+const program = new Command("millrace")
+  .description(
+    "Zero-copy packet I/O: capture, gather, filter, rewrite and send packets by moving descriptors.",
+  )
+  .version(version);
+
+addGatherCommand(program);
+addScatterCommand(program);
+addInfoCommand(program);
+addConvertCommand(program);
+
+await runProgram(program, process.argv);

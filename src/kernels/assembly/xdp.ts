@@ -1,0 +1,293 @@
+// AF_XDP's four rings, which lie in memory mapped from the kernel: fill from the pool, receive into a burst,
+// burst into transmit, completion back to the pool. Nothing the kernel writes is believed unchecked.
+import {
+  BURST_CAPACITY,
+  BURST_COUNT,
+  BURST_DESCS,
+  BURST_METAS,
+  BURST_PACKETS,
+  BURST_STARTS,
+  CONTINUED,
+  DESC_ADDR,
+  DESC_LEN,
+  DESC_OPTIONS,
+  DESC_SHIFT,
+  DESC_SIZE,
+  FAULT_DANGLING,
+  FAULT_OWNER,
+  META_FLAGS,
+  META_NANOSECONDS,
+  META_QUEUE,
+  META_SECONDS,
+  META_SHIFT,
+  META_SIZE,
+  META_STAMPED,
+  META_VERDICT,
+  META_WIRE_LENGTH,
+  RING_ENTRIES,
+  RING_LOCAL,
+  RING_MASK,
+  VERDICT_MOVED,
+  VERDICT_PASS,
+} from "../structs";
+import {
+  XDP_BAD_COMPLETED,
+  XDP_BAD_RECEIVED,
+  XDP_COMPLETED,
+  XDP_COMPLETION,
+  XDP_FILL,
+  XDP_OUTSTANDING,
+  XDP_OVERSIZE,
+  XDP_QUEUE,
+  XDP_RECEIVED,
+  XDP_RECEIVED_BYTES,
+  XDP_RUNTS,
+  XDP_RX,
+  XDP_RX_OWNER,
+  XDP_SENT,
+  XDP_SENT_BYTES,
+  XDP_TAKEN,
+  XDP_TX,
+  XDP_TX_OWNER,
+} from "../xdp-structs";
+import { frameShift, frames, moveFrame, releaseFrame, selfOwner, takeFrame } from "./arena";
+import { descriptorFault, ringCommit, ringCount, ringRelease, ringSpace } from "./ring";
+
+const ETHERNET_HEADER: u32 = 14;
+
+function count(queue: u32, counter: u32, by: f64): void {
+  store<f64>(queue + counter, load<f64>(queue + counter) + by);
+}
+
+/** Gives the fill ring up to `most` frames from the pool; says how many. */
+export function xdpFill(queue: u32, most: u32): u32 {
+  const side = queue + XDP_FILL;
+  const space = ringSpace(side, most);
+  const wanted = space < most ? space : most;
+  const entries = load<u32>(side, RING_ENTRIES);
+  const mask = load<u32>(side, RING_MASK);
+  const owner = load<u32>(queue, XDP_RX_OWNER);
+  const self = selfOwner();
+  let local = load<u32>(side, RING_LOCAL);
+  let given: u32 = 0;
+  for (; given < wanted; given++) {
+    const address = takeFrame();
+    if (address == 0) break;
+    moveFrame(address >> frameShift, self, owner);
+    store<u64>(entries + ((local & mask) << 3), <u64>address);
+    local++;
+  }
+  if (given == 0) return 0;
+  store<u32>(side, local, RING_LOCAL);
+  ringCommit(side);
+  return given;
+}
+
+/** The frame of a received descriptor becomes this worker's. False: it is not one the ring was given. */
+function accept(at: u32, owner: u32, self: u32): bool {
+  return descriptorFault(at) == 0 && moveFrame(load<u32>(at, DESC_ADDR) >> frameShift, owner, self);
+}
+
+/**
+ * Appends whole packets from the receive ring to `burst`, at most `most`, stamped with the time given, and
+ * refills the fill ring. A packet with a descriptor that is not believed, or with more descriptors than the
+ * empty burst holds, is dropped and counted. Returns how many packets were appended.
+ */
+export function xdpReceive(queue: u32, burst: u32, most: u32, seconds: f64, nanoseconds: u32): u32 {
+  const side = queue + XDP_RX;
+  const capacity = load<u32>(burst, BURST_CAPACITY);
+  const descs = load<u32>(burst, BURST_DESCS);
+  const metas = load<u32>(burst, BURST_METAS);
+  const starts = load<u32>(burst, BURST_STARTS);
+  const entries = load<u32>(side, RING_ENTRIES);
+  const mask = load<u32>(side, RING_MASK);
+  const owner = load<u32>(queue, XDP_RX_OWNER);
+  const number = load<u32>(queue, XDP_QUEUE);
+  const self = selfOwner();
+  let packets = load<u32>(burst, BURST_PACKETS);
+  let descriptors = load<u32>(burst, BURST_COUNT);
+  let local = load<u32>(side, RING_LOCAL);
+  const before = packets;
+  const ready = ringCount(side, mask + 1);
+  let taken: u32 = 0;
+  let dropped: u32 = 0;
+  let bytes: u64 = 0;
+  while (taken < ready && packets - before < most && descriptors < capacity) {
+    let length: u32 = 0;
+    let more = true;
+    while (more && taken + length < ready) {
+      more = (load<u32>(entries + ((local + length) & mask) * DESC_SIZE, DESC_OPTIONS) & CONTINUED) != 0;
+      length++;
+    }
+    if (more && length <= mask) break; // the rest of the packet is not published yet
+    const fits = !more && length <= capacity - descriptors;
+    if (!fits && !more && length <= capacity) break; // the next burst has room for it
+    let whole = fits;
+    let packetBytes: u32 = 0;
+    for (let i: u32 = 0; i < length; i++) {
+      const slot = entries + ((local + i) & mask) * DESC_SIZE;
+      const at = descs + (descriptors + i) * DESC_SIZE;
+      packetBytes += load<u32>(slot, DESC_LEN);
+      if (accept(slot, owner, self)) {
+        if (whole) memory.copy(<usize>at, <usize>slot, DESC_SIZE);
+        else releaseFrame(load<u32>(slot, DESC_ADDR));
+      } else if (whole) {
+        whole = false;
+        for (let back: u32 = 0; back < i; back++)
+          releaseFrame(load<u32>(descs + (descriptors + back) * DESC_SIZE, DESC_ADDR));
+      }
+    }
+    bytes += packetBytes;
+    taken += length;
+    local += length;
+    if (!whole) {
+      dropped++;
+      count(queue, fits ? XDP_BAD_RECEIVED : XDP_OVERSIZE, 1);
+      continue;
+    }
+    const meta = metas + (packets << META_SHIFT);
+    memory.fill(<usize>meta, 0, META_SIZE);
+    store<f64>(meta, seconds, META_SECONDS);
+    store<u32>(meta, nanoseconds, META_NANOSECONDS);
+    store<u32>(meta, packetBytes, META_WIRE_LENGTH);
+    store<u16>(meta, META_STAMPED, META_FLAGS);
+    store<u8>(meta, <u8>number, META_QUEUE);
+    store<u32>(starts + (packets << 2), descriptors);
+    packets++;
+    descriptors += length;
+  }
+  if (taken != 0) {
+    store<u32>(burst, packets, BURST_PACKETS);
+    store<u32>(burst, descriptors, BURST_COUNT);
+    store<u32>(side, local, RING_LOCAL);
+    ringRelease(side);
+    count(queue, XDP_RECEIVED, <f64>(packets - before + dropped));
+    count(queue, XDP_RECEIVED_BYTES, <f64>bytes);
+  }
+  xdpFill(queue, load<u32>(queue + XDP_FILL, RING_MASK) + 1);
+  return packets - before;
+}
+
+/**
+ * Puts packets with verdict PASS from number `first` on into the transmit ring, as long as they fit, marked
+ * VERDICT_MOVED, after taking back what was completed. One that AF_XDP would choke on is freed and counted; one
+ * of more than `fragments` pieces beside its linear part ends the run. Returns the number of the first packet
+ * not looked at, or a negative fault.
+ */
+export function xdpSend(queue: u32, burst: u32, first: u32, fragments: u32): i32 {
+  xdpComplete(queue);
+  const side = queue + XDP_TX;
+  const packets = load<u32>(burst, BURST_PACKETS);
+  const last = load<u32>(burst, BURST_COUNT);
+  const descs = load<u32>(burst, BURST_DESCS);
+  const metas = load<u32>(burst, BURST_METAS);
+  const starts = load<u32>(burst, BURST_STARTS);
+  const entries = load<u32>(side, RING_ENTRIES);
+  const mask = load<u32>(side, RING_MASK);
+  const owner = load<u32>(queue, XDP_TX_OWNER);
+  const self = selfOwner();
+  let local = load<u32>(side, RING_LOCAL);
+  // The entries of what is not completed are read once more when it is: they must not be overwritten.
+  let space = ringSpace(side, last);
+  const uncompleted = mask + 1 - load<u32>(queue, XDP_OUTSTANDING);
+  if (uncompleted < space) space = uncompleted;
+  const begin = local;
+  let taken: u32 = 0;
+  let result: i32 = <i32>packets;
+  for (let packet = first; packet < packets; packet++) {
+    const meta = metas + (packet << META_SHIFT);
+    if (load<u8>(meta, META_VERDICT) != VERDICT_PASS) continue;
+    const start = load<u32>(starts + (packet << 2));
+    const end = packet + 1 < packets ? load<u32>(starts + ((packet + 1) << 2)) : last;
+    const length = end - start;
+    if (length > space || length - 1 > fragments) {
+      result = <i32>packet;
+      break;
+    }
+    let wrong: u32 = 0;
+    let runt = load<u32>(descs + start * DESC_SIZE, DESC_LEN) < ETHERNET_HEADER;
+    let index = start;
+    for (; index < end; index++) {
+      const at = descs + index * DESC_SIZE;
+      wrong = descriptorFault(at);
+      if (wrong == 0 && ((load<u32>(at, DESC_OPTIONS) & CONTINUED) != 0) != index + 1 < end)
+        wrong = FAULT_DANGLING;
+      if (wrong == 0 && !moveFrame(load<u32>(at, DESC_ADDR) >> frameShift, self, owner)) wrong = FAULT_OWNER;
+      if (wrong != 0) break;
+      if (load<u32>(at, DESC_LEN) == 0) runt = true;
+      const slot = entries + ((local + (index - start)) & mask) * DESC_SIZE;
+      store<u64>(slot, load<u64>(at, DESC_ADDR), DESC_ADDR);
+      store<u64>(slot, load<u64>(at, DESC_LEN), DESC_LEN);
+    }
+    if (wrong != 0 || runt) {
+      for (let back = start; back < index; back++)
+        moveFrame(load<u32>(descs + back * DESC_SIZE, DESC_ADDR) >> frameShift, owner, self);
+      if (wrong != 0) {
+        result = -(<i32>((index << 8) | wrong));
+        break;
+      }
+      for (let back = start; back < end; back++) releaseFrame(load<u32>(descs + back * DESC_SIZE, DESC_ADDR));
+      store<u8>(meta, VERDICT_MOVED, META_VERDICT);
+      count(queue, XDP_RUNTS, 1);
+      continue;
+    }
+    store<u8>(meta, VERDICT_MOVED, META_VERDICT);
+    local += length;
+    space -= length;
+    taken++;
+  }
+  if (local != begin) {
+    store<u32>(side, local, RING_LOCAL);
+    ringCommit(side);
+    store<u32>(queue, load<u32>(queue, XDP_OUTSTANDING) + (local - begin), XDP_OUTSTANDING);
+    count(queue, XDP_TAKEN, <f64>taken);
+  }
+  return result;
+}
+
+/** Takes back the frames of what was completed; says how many. */
+export function xdpComplete(queue: u32): u32 {
+  const side = queue + XDP_COMPLETION;
+  const ready = ringCount(side, load<u32>(side, RING_MASK) + 1);
+  if (ready == 0) return 0;
+  const entries = load<u32>(side, RING_ENTRIES);
+  const mask = load<u32>(side, RING_MASK);
+  const sent = load<u32>(queue + XDP_TX, RING_ENTRIES);
+  const sentMask = load<u32>(queue + XDP_TX, RING_MASK);
+  const owner = load<u32>(queue, XDP_TX_OWNER);
+  const self = selfOwner();
+  let local = load<u32>(side, RING_LOCAL);
+  let oldest = load<u32>(queue, XDP_COMPLETED);
+  let outstanding = load<u32>(queue, XDP_OUTSTANDING);
+  let packets: u32 = 0;
+  let bytes: u64 = 0;
+  for (let i: u32 = 0; i < ready; i++) {
+    const address = load<u64>(entries + ((local & mask) << 3));
+    local++;
+    const frame = <u32>address >> frameShift;
+    if (
+      address >> 32 != 0 ||
+      frame == 0 ||
+      frame >= frames ||
+      outstanding == 0 ||
+      !moveFrame(frame, owner, self)
+    ) {
+      count(queue, XDP_BAD_COMPLETED, 1);
+      continue;
+    }
+    releaseFrame(<u32>address);
+    // Which packet it was does not matter for the sums: as many descriptors are done as were the oldest's.
+    const entry = sent + ((oldest & sentMask) << DESC_SHIFT);
+    bytes += load<u32>(entry, DESC_LEN);
+    if ((load<u32>(entry, DESC_OPTIONS) & CONTINUED) == 0) packets++;
+    oldest++;
+    outstanding--;
+  }
+  store<u32>(side, local, RING_LOCAL);
+  ringRelease(side);
+  store<u32>(queue, oldest, XDP_COMPLETED);
+  store<u32>(queue, outstanding, XDP_OUTSTANDING);
+  count(queue, XDP_SENT, <f64>packets);
+  count(queue, XDP_SENT_BYTES, <f64>bytes);
+  return ready;
+}

@@ -1,0 +1,279 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { BURST_METAS, META_QUEUE, META_SIZE, NEED_WAKEUP, RING_FLAGS } from "../../kernels/structs.js";
+import {
+  XDP_BAD_COMPLETED,
+  XDP_BAD_RECEIVED,
+  XDP_FILL,
+  XDP_OUTSTANDING,
+  XDP_OVERSIZE,
+  XDP_RECEIVED,
+  XDP_RECEIVED_BYTES,
+  XDP_RUNTS,
+  XDP_SENT,
+  XDP_SENT_BYTES,
+  XDP_TAKEN,
+  XDP_TX,
+} from "../../kernels/xdp-structs.js";
+import { libc } from "../../linux/libc.js";
+import type { Link } from "../../linux/links.js";
+import { xdpFeatures } from "../../linux/netdev.js";
+import { findLink } from "../../linux/netlink.js";
+import { holdPromiscuous } from "../../linux/promiscuity.js";
+import { type Watch, watch } from "../../linux/watch.js";
+import { kickReceive, kickTransmit, xdpStatistics } from "../../linux/xdp-socket.js";
+import type { ArenaMemory } from "../../memory/arena.js";
+import { throwFault } from "../../memory/burst.js";
+import type { Locator } from "../locator.js";
+import type { Capabilities, DriverCounters, DriverOptions, PortDriver } from "../port.js";
+import { type Attachment, attach } from "./attachment.js";
+import { type XdpOptions, xdpOptions } from "./options.js";
+import { closeQueue, drainQueue, openQueue, type XdpQueue } from "./queue.js";
+
+const FRAGMENTS = 17; // MAX_SKB_FRAGS: the kernel drops a packet of more
+const ETHERNET_OVERHEAD = 18; // header and one VLAN tag
+/** Packets a burst takes at once. */
+const BURST_MOST = 256;
+const LOOK_MILLISECONDS = 1000;
+const LETTING_GO_MILLISECONDS = 200;
+/** A busy loop asks the kernel whether the interface is still there once in so many empty turns. */
+const EMPTY_TURNS = 1 << 14;
+
+/** Opens `xdp:IFACE`: AF_XDP over the arena's frames (Documentation/networking/af_xdp.rst). */
+export async function openXdp(
+  arena: ArenaMemory,
+  locator: Locator,
+  _options: DriverOptions,
+): Promise<PortDriver> {
+  const link = findLink(locator.place);
+  const options = xdpOptions(arena, locator, link);
+  const features = xdpFeatures(link.index);
+  const attachment = attach(link, options.mode);
+  const queues: XdpQueue[] = [];
+  let promiscuity = -1;
+  try {
+    if (options.promiscuous) promiscuity = holdPromiscuous(link.index, locator.text);
+    // Zero-copy needs the driver's own XDP; a kernel too old to say what its driver can is asked by trying.
+    const tryZeroCopy = attachment.mode === "native" && features?.zeroCopy !== false;
+    for (const number of options.queues) {
+      queues.push(await openFreed(() => openQueue(arena, link, number, options, tryZeroCopy)));
+      attachment.connect(number, queues[queues.length - 1].fd);
+    }
+  } catch (error) {
+    for (const queue of queues) {
+      attachment.disconnect(queue.number);
+      await closeQueue(arena, queue, locator.text);
+    }
+    attachment.release();
+    if (promiscuity >= 0) libc().close(promiscuity);
+    throw error;
+  }
+  const can = capabilities(link, options, attachment, queues);
+  return createDriver(arena, locator.text, can, attachment, queues, promiscuity);
+}
+
+// A queue whose socket was closed a moment ago stays busy until the kernel has let go of it.
+async function openFreed(open: () => XdpQueue): Promise<XdpQueue> {
+  const end = performance.now() + LETTING_GO_MILLISECONDS;
+  for (;;) {
+    try {
+      return open();
+    } catch (error) {
+      if ((error as { code?: string }).code !== "EBUSY" || performance.now() > end) throw error;
+      await delay(10);
+    }
+  }
+}
+
+function capabilities(
+  link: Link,
+  options: XdpOptions,
+  attachment: Attachment,
+  queues: readonly XdpQueue[],
+): Capabilities {
+  const zeroCopy = queues.every((queue) => queue.zeroCopy);
+  const reasons = [`${attachment.mode} XDP`];
+  if (attachment.why !== undefined) reasons.push(attachment.why);
+  if (!zeroCopy)
+    reasons.push(
+      queues.find((queue) => queue.why !== undefined)?.why ??
+        (options.bind === "copy" ? "copy, as asked" : `the driver of ${link.name} has no zero-copy`),
+    );
+  if (options.busyPoll !== undefined && !queues.every((queue) => queue.busyPoll))
+    reasons.push("busy-poll= is without effect: the kernel has no SO_PREFER_BUSY_POLL");
+  if (link.kind === "veth")
+    reasons.push(
+      "packets from a sender on this host come with unfinished checksums: ethtool -K PEER tx off gro off on the other end",
+    );
+  return {
+    linkType: "EN10MB",
+    mtu: link.mtu + ETHERNET_OVERHEAD,
+    queues: queues.length,
+    live: true,
+    fragments: queues.every((queue) => queue.fragments) ? FRAGMENTS : 0,
+    checksum: { rx: false, tx: false },
+    segmentation: false,
+    headerSplit: false,
+    hash: false,
+    timestamps: "software",
+    mode: zeroCopy ? "zero-copy" : "copy",
+    why: reasons.join("; "),
+  };
+}
+
+function createDriver(
+  arena: ArenaMemory,
+  subject: string,
+  can: Capabilities,
+  attachment: Attachment,
+  queues: readonly XdpQueue[],
+  promiscuity: number,
+): PortDriver {
+  const { kernels, u8, u32 } = arena;
+  const watches: Watch[] = queues.map((queue) => watch(queue.fd));
+  let refused = 0; // packets completed that the device did not take
+  let nextReceive = 0;
+  let empty = 0;
+  let closing: Promise<void> | undefined;
+  let last: DriverCounters | undefined;
+
+  const wantsWakeup = (queue: XdpQueue, side: number) =>
+    (Atomics.load(u32, u32[(queue.at + side + RING_FLAGS) >>> 2] >>> 2) & NEED_WAKEUP) !== 0;
+  const outstanding = (queue: XdpQueue) => u32[(queue.at + XDP_OUTSTANDING) >>> 2];
+
+  function receiveFrom(queue: XdpQueue, burst: number): number {
+    if (queue.busyPoll || wantsWakeup(queue, XDP_FILL)) kickReceive(queue.fd, subject);
+    const now = performance.timeOrigin + performance.now();
+    const seconds = Math.floor(now / 1000);
+    return kernels.xdpReceive(queue.at, burst, BURST_MOST, seconds, (now - seconds * 1000) * 1e6);
+  }
+
+  function flush(queue: XdpQueue): void {
+    // Each call sends a packet or says that nothing can go now; the ring bounds how many there are.
+    while (outstanding(queue) > 0 && wantsWakeup(queue, XDP_TX)) {
+      const kick = kickTransmit(queue.fd, subject);
+      if (kick === "dropped") refused++;
+      else if (kick === "sent") return;
+      else if (kernels.xdpComplete(queue.at) === 0) return;
+    }
+  }
+
+  function receive(burst: number): number {
+    if (closing !== undefined) return 0;
+    let packets = 0;
+    for (let tried = 0; tried < queues.length && packets === 0; tried++) {
+      const queue = queues[nextReceive];
+      nextReceive = (nextReceive + 1) % queues.length;
+      packets = receiveFrom(queue, burst);
+      if (packets === 0 && outstanding(queue) > 0) {
+        kernels.xdpComplete(queue.at);
+        flush(queue);
+      }
+    }
+    empty = packets === 0 ? empty + 1 : 0;
+    if (empty === EMPTY_TURNS) {
+      empty = 0;
+      for (const queue of queues) kickReceive(queue.fd, subject);
+    }
+    return packets;
+  }
+
+  function send(burst: number, first: number): number {
+    if (closing !== undefined) return first;
+    // Packets that came on one queue leave on one queue, so that no flow is reordered.
+    const meta = u32[(burst + BURST_METAS) >>> 2] + first * META_SIZE;
+    const queue = queues.length === 1 ? queues[0] : queues[u8[meta + META_QUEUE] % queues.length];
+    const result = kernels.xdpSend(queue.at, burst, first, can.fragments);
+    flush(queue);
+    return throwFault(arena, burst, result);
+  }
+
+  async function wait(which: "readable" | "writable", signal: AbortSignal): Promise<void> {
+    const race = new AbortController();
+    const either = AbortSignal.any([signal, race.signal]);
+    try {
+      // A socket whose interface has gone is never ready: look after it once a second.
+      const look = delay(LOOK_MILLISECONDS, undefined, { signal: either });
+      await Promise.race([look, ...watches.map((one) => one[which](either))]);
+      for (const queue of queues) kickReceive(queue.fd, subject);
+    } catch (error) {
+      signal.throwIfAborted();
+      throw error;
+    } finally {
+      race.abort();
+    }
+  }
+
+  async function writable(signal: AbortSignal): Promise<void> {
+    await wait("writable", signal);
+    // A ring may have room while the kernel has not completed what went before: then it takes nothing yet.
+    const taken = queues.map((queue) => kernels.xdpComplete(queue.at));
+    if (taken.every((count) => count === 0)) await delay(1, undefined, { signal });
+  }
+
+  function counters(): DriverCounters {
+    if (last !== undefined) return last;
+    const sum = (offset: number) =>
+      queues.reduce((total, queue) => total + arena.f64[(queue.at + offset) >>> 3], 0);
+    const kernel = kernelDrops(queues, can, subject);
+    const lost = Object.values(kernel).reduce((total, packets) => total + packets, 0);
+    return {
+      received: { packets: sum(XDP_RECEIVED) + lost, bytes: sum(XDP_RECEIVED_BYTES) },
+      transmitted: { packets: sum(XDP_SENT) - refused, bytes: sum(XDP_SENT_BYTES) },
+      dropped: withoutZeros({
+        ...kernel,
+        "bad-descriptor": sum(XDP_BAD_RECEIVED),
+        oversize: sum(XDP_OVERSIZE),
+        runt: sum(XDP_RUNTS),
+        device: refused,
+        "bad-completion": sum(XDP_BAD_COMPLETED),
+      }),
+      copies: can.mode === "copy" ? { kernel: sum(XDP_RECEIVED_BYTES) + sum(XDP_SENT_BYTES) } : {},
+      held: sum(XDP_TAKEN) - sum(XDP_SENT),
+    };
+  }
+
+  async function close(): Promise<void> {
+    for (const one of watches) one.close();
+    for (const queue of queues) attachment.disconnect(queue.number);
+    attachment.release();
+    for (const queue of queues) await drainQueue(arena, queue, subject);
+    last = counters();
+    for (const queue of queues) await closeQueue(arena, queue, subject);
+    if (promiscuity >= 0) libc().close(promiscuity);
+  }
+
+  return {
+    can,
+    ended: false,
+    receive,
+    send,
+    readable: (signal) => wait("readable", signal),
+    writable,
+    counters,
+    close: () => {
+      closing ??= close();
+      return closing;
+    },
+  };
+}
+
+/** What the kernel counted as lost, in packets, by reason. */
+function kernelDrops(
+  queues: readonly XdpQueue[],
+  can: Capabilities,
+  subject: string,
+): Readonly<Record<string, number>> {
+  const sums = { "ring-full": 0, "fill-empty": 0, kernel: 0 };
+  for (const queue of queues) {
+    const statistics = xdpStatistics(queue.fd, subject);
+    sums["ring-full"] += statistics.ringFull;
+    // In copy mode each failure to get a frame is one packet lost, and is counted under `dropped` too.
+    if (can.mode === "copy") sums["fill-empty"] += Math.min(statistics.fillEmpty, statistics.dropped);
+    sums.kernel += Math.max(0, statistics.dropped - (can.mode === "copy" ? statistics.fillEmpty : 0));
+  }
+  return sums;
+}
+
+function withoutZeros(counts: Record<string, number>): Record<string, number> {
+  return Object.fromEntries(Object.entries(counts).filter(([, packets]) => packets > 0));
+}

@@ -1,0 +1,278 @@
+import assert from "node:assert/strict";
+import { type TestContext, test } from "node:test";
+import {
+  XDP_BAD_COMPLETED,
+  XDP_BAD_RECEIVED,
+  XDP_COMPLETION,
+  XDP_FILL,
+  XDP_QUEUE_SIZE,
+  XDP_RUNTS,
+  XDP_RX,
+  XDP_RX_OWNER,
+  XDP_SENT,
+  XDP_TX,
+  XDP_TX_OWNER,
+} from "../../src/kernels/xdp-structs.js";
+import { enterNetns } from "../../src/linux/thread.js";
+import { type ArenaMemory, createArenaMemory } from "../../src/memory/arena.js";
+import { appendPacket, createBurst, throwFault } from "../../src/memory/burst.js";
+import { claimOwner } from "../../src/memory/owners.js";
+import { allocateRegion, freeRegion } from "../../src/memory/region.js";
+import { initRingSide } from "../../src/memory/ring.js";
+import { parseLocator } from "../../src/ports/locator.js";
+import type { PortDriver } from "../../src/ports/port.js";
+import { openXdp } from "../../src/ports/xdp/port.js";
+import { ip, makeNamespaces, makeVeth, runIn, startIn } from "../kit/netns.js";
+
+// Each test file is a process of its own: its thread moves from one test's namespace to the next.
+
+async function openIn(namespace: string, arena: ArenaMemory, locator: string): Promise<PortDriver> {
+  enterNetns(namespace);
+  const options = { direction: "both", wait: "interrupt", signal: new AbortController().signal } as const;
+  return openXdp(arena, parseLocator(locator), options);
+}
+
+function freeFrames(arena: ArenaMemory): number {
+  const at = allocateRegion(arena, 4096);
+  arena.kernels.census(at);
+  const free = arena.u32[at >>> 2];
+  freeRegion(arena, at, 4096);
+  return free;
+}
+
+/** Passes packets both ways until `done`; what a port does not take is dropped and counted. */
+async function forward(
+  arena: ArenaMemory,
+  a: PortDriver,
+  b: PortDriver,
+  done: AbortSignal,
+): Promise<{ lost: number }> {
+  const burst = createBurst(arena, 2048);
+  let lost = 0;
+  const pass = (from: PortDriver, to: PortDriver) => {
+    const packets = from.receive(burst);
+    if (packets === 0) return 0;
+    lost += packets - to.send(burst, 0);
+    throwFault(arena, burst, arena.kernels.burstRelease(burst, 0));
+    return packets;
+  };
+  const ended = aborted(done);
+  while (!done.aborted) {
+    for (let turn = 0; turn < 16; turn++) pass(a, b) + pass(b, a);
+    const quiet = new AbortController();
+    await Promise.race([a.readable(quiet.signal), b.readable(quiet.signal), ended]);
+    quiet.abort();
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  return { lost };
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}
+
+async function finished(child: ReturnType<typeof startIn>): Promise<{ code: number; output: string }> {
+  let output = "";
+  child.stdout?.on("data", (data) => {
+    output += data;
+  });
+  const code = await new Promise<number>((resolve) => child.on("close", (status) => resolve(status ?? -1)));
+  return { code, output };
+}
+
+interface Lan {
+  readonly client: string;
+  readonly middle: string;
+  readonly server: string;
+}
+
+/** client ── v0 [middle] v1 ── server, both ends in one subnet. */
+function makeLan(t: TestContext, options: { mtu?: number; queues?: number } = {}): Lan | undefined {
+  const names = makeNamespaces(t, "client", "middle", "server");
+  if (names === undefined) return undefined;
+  for (const [name, end, host] of [
+    ["v0", names.client, 1],
+    ["v1", names.server, 2],
+  ] as const)
+    makeVeth(
+      { namespace: names.middle, name },
+      {
+        namespace: end,
+        name: "e0",
+        addresses: [`10.7.0.${host}/24`, `fd07::${host}/64`],
+        finish: true,
+      },
+      options,
+    );
+  return names;
+}
+
+for (const [title, parameters, options] of [
+  ["native XDP", "mode=native", {}],
+  ["generic XDP", "mode=generic", {}],
+  ["native XDP, 9,000 bytes MTU, packets of several frames", "mode=native", { mtu: 9000 }],
+  ["generic XDP, 9,000 bytes MTU", "mode=generic", { mtu: 9000 }],
+  ["native XDP, two queues", "mode=native&queues=2", { queues: 2 }],
+] as const)
+  test(`ping and iperf3 run across two AF_XDP ports: ${title}`, async (t) => {
+    const lan = makeLan(t, options);
+    if (lan === undefined) return;
+    const arena = createArenaMemory();
+    const free = freeFrames(arena);
+    const a = await openIn(lan.middle, arena, `xdp:v0?${parameters}`);
+    const b = await openIn(lan.middle, arena, `xdp:v1?${parameters}`);
+    assert.match(a.can.why ?? "", parameters.includes("native") ? /^native XDP/ : /^generic XDP/);
+    assert.equal(a.can.mode, "copy", "veth has no zero-copy");
+    const stop = new AbortController();
+    const forwarding = forward(arena, a, b, stop.signal);
+
+    for (const target of ["10.7.0.2", "fd07::2"]) {
+      const size = String((options as { mtu?: number }).mtu === 9000 ? 8900 : 1400);
+      const ping = startIn(t, lan.client, "ping", "-c", "5", "-i", "0.1", "-W", "2", "-s", size, target);
+      const { code, output } = await finished(ping);
+      assert.equal(code, 0, output);
+      assert.match(output, / 0% packet loss/);
+      const server = startIn(t, lan.server, "iperf3", "-s", "-1", "--forceflush");
+      await new Promise((resolve) => server.stdout?.once("data", resolve));
+      const client = startIn(t, lan.client, "iperf3", "-c", target, "-n", "20M", "-J");
+      const { code: status, output: report } = await finished(client);
+      assert.equal(status, 0, report);
+      assert.ok(JSON.parse(report).end.sum_received.bytes > 10 * 2 ** 20, report);
+    }
+
+    stop.abort();
+    const { lost } = await forwarding;
+    await a.close();
+    await b.close();
+    const [left, right] = [a.counters(), b.counters()];
+    const sum = (counts: Readonly<Record<string, number>>) =>
+      Object.values(counts).reduce((total, count) => total + count, 0);
+    assert.equal(
+      left.received.packets + right.received.packets,
+      left.transmitted.packets + right.transmitted.packets + sum(left.dropped) + sum(right.dropped) + lost,
+      "every packet is accounted for",
+    );
+    assert.equal(left.held + right.held, 0);
+    assert.equal(freeFrames(arena), free, "every frame is back");
+    assert.doesNotMatch(ip("-n", lan.middle, "-d", "link"), /xdp/, "no program is left");
+  });
+
+test("a queue that is taken and an interface with another program are told apart", async (t) => {
+  const lan = makeLan(t);
+  if (lan === undefined) return;
+  const arena = createArenaMemory();
+  const other = createArenaMemory();
+  const a = await openIn(lan.middle, arena, "xdp:v0");
+  await assert.rejects(openIn(lan.middle, other, "xdp:v0"), {
+    code: "EBUSY",
+    message: /queue 0 of v0 belongs to another AF_XDP socket/,
+  });
+  await assert.rejects(openIn(lan.middle, arena, "xdp:v0"), { code: "EBUSY", message: /queue 0 of v0/ });
+  await assert.rejects(openIn(lan.middle, arena, "xdp:v0?mode=generic"), { code: "EBUSY" });
+  // The failures left the first port as it was.
+  const burst = createBurst(arena, 64);
+  runIn(lan.client, "ping", "-c", "1", "-W", "1", "10.7.0.1");
+  startIn(t, lan.client, "ping", "-c", "3", "-i", "0.1", "10.7.0.9");
+  await a.readable(AbortSignal.timeout(5000));
+  assert.ok(a.receive(burst) > 0);
+  throwFault(arena, burst, arena.kernels.burstRelease(burst, 0));
+  await a.close();
+  await (await openIn(lan.middle, arena, "xdp:v0")).close();
+});
+
+test("an interface that vanishes ends in one clear error", async (t) => {
+  const lan = makeLan(t);
+  if (lan === undefined) return;
+  const arena = createArenaMemory();
+  const free = freeFrames(arena);
+  const a = await openIn(lan.middle, arena, "xdp:v0");
+  ip("-n", lan.middle, "link", "del", "v0");
+  await assert.rejects(
+    async () => {
+      for (;;) await a.readable(AbortSignal.timeout(10_000));
+    },
+    { code: "ENODEV", message: /xdp:v0: the interface is gone/ },
+  );
+  await a.close();
+  assert.equal(freeFrames(arena), free);
+});
+
+test("an interface that goes down and up again goes on", async (t) => {
+  const lan = makeLan(t);
+  if (lan === undefined) return;
+  const arena = createArenaMemory();
+  const a = await openIn(lan.middle, arena, "xdp:v0");
+  const burst = createBurst(arena, 64);
+  const receiveOne = async () => {
+    const ping = startIn(t, lan.client, "ping", "-c", "5", "-i", "0.2", "10.7.0.9");
+    while (a.receive(burst) === 0) await a.readable(AbortSignal.timeout(5000));
+    throwFault(arena, burst, arena.kernels.burstRelease(burst, 0));
+    ping.kill("SIGKILL");
+  };
+  await receiveOne();
+  ip("-n", lan.middle, "link", "set", "v0", "down");
+  const frame = arena.kernels.takeFrame() >>> 0;
+  appendPacket(arena, burst, [frame, 60]);
+  a.send(burst, 0);
+  throwFault(arena, burst, arena.kernels.burstRelease(burst, 0));
+  ip("-n", lan.middle, "link", "set", "v0", "up");
+  await receiveOne();
+  await a.close();
+});
+
+test("a completion for a frame the ring does not own is counted and not believed", () => {
+  const arena = createArenaMemory();
+  const { u32, u64, kernels } = arena;
+  const mine = kernels.takeFrame() >>> 0;
+  // A queue whose four rings are plain memory, so that this test can play the kernel.
+  const queue = allocateRegion(arena, XDP_QUEUE_SIZE);
+  const sides = [XDP_RX, XDP_TX, XDP_FILL, XDP_COMPLETION];
+  const rings = sides.map((side, index) => {
+    const offset = allocateRegion(arena, 4096);
+    initRingSide(arena, queue + side, index === 0 || index === 3 ? "consumer" : "producer", {
+      ...{ producer: offset, consumer: offset + 64, flags: offset + 128, entries: offset + 192 },
+      ...{ metas: 0, mask: 15, entrySize: index < 2 ? 16 : 8, owner: 0 },
+    });
+    return offset;
+  });
+  u32[(queue + XDP_RX_OWNER) >>> 2] = claimOwner(arena, { counts: false });
+  u32[(queue + XDP_TX_OWNER) >>> 2] = claimOwner(arena, { counts: true });
+  const counted = (counter: number) => arena.f64[(queue + counter) >>> 3];
+
+  const burst = createBurst(arena, 16);
+  const sent = kernels.takeFrame() >>> 0;
+  appendPacket(arena, burst, [sent + 64, 60]);
+  appendPacket(arena, burst, [kernels.takeFrame() >>> 0, 10]);
+  assert.equal(kernels.xdpSend(queue, burst, 0, 17), 2);
+  assert.equal(counted(XDP_RUNTS), 1, "what is shorter than an Ethernet header never reaches the kernel");
+  throwFault(arena, burst, kernels.burstRelease(burst, 0));
+
+  const lies = [mine, sent + 64, sent + 64, 0, 2 ** 40, arena.frames * arena.frameSize];
+  for (const [index, address] of lies.entries()) u64[(rings[3] + 192 + 8 * index) >>> 3] = BigInt(address);
+  Atomics.store(u32, rings[3] >>> 2, lies.length);
+  kernels.xdpComplete(queue);
+  assert.equal(counted(XDP_SENT), 1);
+  assert.equal(counted(XDP_BAD_COMPLETED), lies.length - 1);
+  assert.equal(kernels.holds(mine), 1, "a frame of mine stays mine");
+  assert.equal(kernels.holds(sent), 0, "what was completed is free");
+
+  // Received descriptors: one that names my frame, one of the fill ring's, a dangling one behind it.
+  assert.equal(kernels.xdpFill(queue, 4), 4);
+  const given = Number(u64[(rings[2] + 192) >>> 3]);
+  const descriptors = [
+    [mine, 60, 0],
+    [given + 256, 60, 0],
+    [given + 256, 60, 0],
+    [given + 4000, 200, 0],
+  ];
+  for (const [index, [address, length, options]] of descriptors.entries())
+    u32.set([address, 0, length, options], (rings[0] + 192 + 16 * index) >>> 2);
+  Atomics.store(u32, rings[0] >>> 2, descriptors.length);
+  assert.equal(kernels.xdpReceive(queue, burst, 16, 0, 0), 1, "one of them is true");
+  assert.equal(counted(XDP_BAD_RECEIVED), 3);
+  assert.equal(kernels.holds(mine), 1);
+  throwFault(arena, burst, kernels.burstRelease(burst, 0));
+});
