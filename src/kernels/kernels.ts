@@ -78,6 +78,25 @@ export interface Kernels {
   checksumCopy(to: number, from: number, length: number): number;
   packetChecksum(burst: number, packet: number, from: number, length: number): number;
   dissectBurst(burst: number, link: number, out: number, scratch: number): void;
+  packetSegment(burst: number, packet: number, link: number, to: number, scratch: number): number;
+  packetFragment(
+    burst: number,
+    packet: number,
+    link: number,
+    mtu: number,
+    identification: number,
+    to: number,
+    scratch: number,
+  ): number;
+  burstCoalesce(
+    burst: number,
+    link: number,
+    fragments: number,
+    to: number,
+    work: number,
+    scratch: number,
+  ): number;
+  dissectPacket(burst: number, packet: number, link: number, out: number, scratch: number): number;
   checksumVerify(burst: number, link: number, scratch: number): number;
   checksumFinish(
     burst: number,

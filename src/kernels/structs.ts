@@ -257,3 +257,26 @@ export const SEND_HEADER_LENGTH = 4; // u32
 export const SEND_DATA = 8; // u32, where in the chunk its data begins
 export const SEND_DATA_LENGTH = 12; // u32
 export const SEND_SIZE = 16;
+
+// Why a packet could not be cut into segments or fragments.
+export const SPLIT_NO_ROOM = -1; // the burst for the pieces is full
+export const SPLIT_NO_FRAME = -2; // the pool is empty, or a frame has too many holders
+export const SPLIT_NOT_POSSIBLE = -3; // not a packet that can be cut so
+export const SPLIT_REFUSED = -4; // its sender forbids it
+
+// A flow whose packets are being joined. All u32.
+export const FLOW_HEAD = 0; // number of the packet that the others join
+export const FLOW_LAST = 4; // number of the last that joined
+export const FLOW_HEADERS = 8; // bytes of all headers
+export const FLOW_NETWORK = 12; // offset of the IP header
+export const FLOW_TRANSPORT = 16; // offset of the transport header
+export const FLOW_BYTES = 20; // address of the first packet's headers
+export const FLOW_SEGMENT = 24; // payload bytes of the first packet
+export const FLOW_TOTAL = 28; // payload bytes so far
+export const FLOW_PIECES = 32; // descriptors so far
+export const FLOW_SEQUENCE = 36; // TCP: the sequence number that comes next
+export const FLOW_IDENTIFICATION = 40; // IPv4: that of the last packet
+export const FLOW_SIZE = 48;
+export const COALESCE_FLOWS = 8;
+/** The longest IP packet that is made. */
+export const COALESCE_BYTES = 65535;

@@ -1,7 +1,7 @@
 // What can be done to a packet within a burst: plain functions over its descriptors. Frames are written only
 // where this worker holds them alone; a shared one is replaced by a fresh copy first.
 import { MillraceError } from "../errors.js";
-import { BURST_DESCS, DESC_SIZE } from "../kernels/structs.js";
+import { BURST_DESCS, BURST_METAS, DESC_SIZE, META_VERDICT, VERDICT_MOVED } from "../kernels/structs.js";
 import { count, type PacketContext } from "./context.js";
 
 /** Headroom that a fresh head frame gets, for headers still to come. */
@@ -246,6 +246,42 @@ export function linearize(context: PacketContext, burst: number, packet: number)
   kernels.packetSeal(burst, packet);
 }
 
+/**
+ * Copies the packet into at most `most` frames, one behind the other, filled up. False: it does not fit, or there
+ * are no free frames; then nothing has changed.
+ */
+export function compact(context: PacketContext, burst: number, packet: number, most: number): boolean {
+  const { u32, kernels, frameSize } = context.arena;
+  const length = kernels.packetLength(burst, packet);
+  const pieces = descriptorCount(context, burst, packet);
+  const fresh = Math.max(1, Math.ceil(length / frameSize));
+  if (fresh > most) return false;
+  const frames: number[] = [];
+  for (let i = 0; i < fresh; i++) {
+    const frame = kernels.takeFrame() >>> 0;
+    if (frame === 0) {
+      for (const taken of frames) kernels.releaseFrame(taken);
+      return false;
+    }
+    frames.push(frame);
+  }
+  const room = fresh === 1 ? Math.min(FRESH_HEADROOM, frameSize - length) : 0;
+  const parts = frames.map((_, i) => Math.min(frameSize, length - i * frameSize));
+  frames.forEach((frame, i) => {
+    kernels.packetCopy(burst, packet, i * frameSize, parts[i], frame + room);
+  });
+  kernels.packetRelease(burst, packet, 0, pieces);
+  splice(context, burst, packet, 0, pieces, fresh);
+  const word = descriptorWord(context, burst, packet);
+  frames.forEach((frame, i) => {
+    u32[word + 4 * i] = frame + room;
+    u32[word + 4 * i + 2] = parts[i];
+  });
+  context.ledger.linearized += length;
+  kernels.packetSeal(burst, packet);
+  return true;
+}
+
 /** Moves another packet's descriptors into this one at its descriptor number `position`; that packet is then gone. */
 export function join(
   context: PacketContext,
@@ -295,6 +331,14 @@ function share(context: PacketContext, burst: number, packet: number, position: 
   if (context.arena.kernels.packetShare(burst, packet, position, slot) !== 0) return slot;
   context.freeSlot(slot);
   throw new MillraceError("ERR_MEMORY", "the packet cannot be shared: it has too many fragments or holders");
+}
+
+/** Gives a slot back whose packet has moved on. */
+export function vacate(context: PacketContext, slot: number): void {
+  const { u8, u32, kernels } = context.arena;
+  u8[u32[(slot + BURST_METAS) >>> 2] + META_VERDICT] = VERDICT_MOVED;
+  kernels.burstRelease(slot, 0);
+  context.freeSlot(slot);
 }
 
 /** Takes the packet out of its burst: returns a slot that holds it now. */

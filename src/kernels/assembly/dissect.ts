@@ -176,9 +176,9 @@ function dissect4(at: u32): u32 {
   return showTransport();
 }
 
-/** The longest transport header without options has 20 bytes; they are to be shown as far as they are there. */
+/** The fixed part of the transport header is to be shown, as far as it is there. */
 function showTransport(): u32 {
-  const bytes = min<u32>(20, end - transport);
+  const bytes = min<u32>(protocol == 6 ? 20 : 8, end - transport);
   return has(transport, bytes) ? LAYERS_IS_WHOLE : NEEDS_MORE;
 }
 
@@ -227,28 +227,33 @@ export function transportHas(bytes: u32): bool {
   return transport + bytes <= end && has(transport, bytes);
 }
 
+/** Dissects packet `number` and writes a LAYERS_ record at `out`. Returns LAYERS_IS_…. */
+export function dissectPacket(burst: u32, number: u32, link: u32, out: u32, scratch: u32): u32 {
+  const state = dissect(burst, number, link, scratch);
+  store<u8>(out, state, LAYERS_STATE);
+  store<u8>(out, family, LAYERS_FAMILY);
+  store<u8>(out, protocol, LAYERS_PROTOCOL);
+  store<u8>(out, tags, LAYERS_TAGS);
+  store<u16>(out, etherType, LAYERS_TYPE);
+  store<u32>(out, network, LAYERS_NETWORK);
+  store<u32>(out, transport, LAYERS_TRANSPORT);
+  store<u32>(out, end, LAYERS_END);
+  store<u32>(out, fragment, LAYERS_FRAGMENT);
+  let ports: u32 = 0;
+  if (
+    state == LAYERS_IS_WHOLE &&
+    (protocol == 6 || protocol == 17 || protocol == 132 || protocol == 33 || protocol == 136) &&
+    transportHas(4)
+  )
+    ports = load<u32>(base + transport);
+  store<u16>(out, bswap<u16>(<u16>ports), LAYERS_SOURCE_PORT);
+  store<u16>(out, bswap<u16>(<u16>(ports >> 16)), LAYERS_DESTINATION_PORT);
+  return state;
+}
+
 /** Dissects every packet of the burst: one LAYERS_ record each at `out`. */
 export function dissectBurst(burst: u32, link: u32, out: u32, scratch: u32): void {
   const packets = load<u32>(burst, BURST_PACKETS);
-  for (let packet: u32 = 0; packet < packets; packet++, out += LAYERS_SIZE) {
-    const state = dissect(burst, packet, link, scratch);
-    store<u8>(out, state, LAYERS_STATE);
-    store<u8>(out, family, LAYERS_FAMILY);
-    store<u8>(out, protocol, LAYERS_PROTOCOL);
-    store<u8>(out, tags, LAYERS_TAGS);
-    store<u16>(out, etherType, LAYERS_TYPE);
-    store<u32>(out, network, LAYERS_NETWORK);
-    store<u32>(out, transport, LAYERS_TRANSPORT);
-    store<u32>(out, end, LAYERS_END);
-    store<u32>(out, fragment, LAYERS_FRAGMENT);
-    let ports: u32 = 0;
-    if (
-      state == LAYERS_IS_WHOLE &&
-      (protocol == 6 || protocol == 17 || protocol == 132 || protocol == 33 || protocol == 136) &&
-      transportHas(4)
-    )
-      ports = load<u32>(base + transport);
-    store<u16>(out, bswap<u16>(<u16>ports), LAYERS_SOURCE_PORT);
-    store<u16>(out, bswap<u16>(<u16>(ports >> 16)), LAYERS_DESTINATION_PORT);
-  }
+  for (let packet: u32 = 0; packet < packets; packet++, out += LAYERS_SIZE)
+    dissectPacket(burst, packet, link, out, scratch);
 }

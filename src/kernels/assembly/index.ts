@@ -21,15 +21,14 @@ export { releaseRun, walkPcap, walkPcapng } from "./capture-read";
 export { summarizeBurst } from "./capture-summary";
 export { packCapture } from "./capture-write";
 export { checksum, checksumCopy, packetChecksum } from "./checksum";
+export { burstCoalesce } from "./coalesce";
 export { udpDatagrams } from "./datagrams";
-export { dissectBurst } from "./dissect";
-
+export { dissectBurst, dissectPacket } from "./dissect";
 export { e1000eFill, e1000eReceive } from "./e1000e";
 export { e1000eClean, e1000eFlush, e1000eSend } from "./e1000e-send";
 export { checksumFinish, checksumVerify } from "./finish";
 export { gatherFlush, gatherOthers, gatherRelease, gatherRun, gatherTick } from "./gather";
 export { copyBytes } from "./memory";
-
 export {
   packetCopy,
   packetEnd,
@@ -57,6 +56,7 @@ export {
 } from "./ring";
 export { scatterFrames, scatterPackets } from "./scatter";
 export { swapBytes } from "./swap";
+export { packetFragment, packetSegment } from "./segment";
 export { udpPost, udpReceived, udpSplit, udpUnpost } from "./udp-receive";
 export { udpBuild, udpCalls, udpCompleted, udpRefuse, udpSegment, udpSent } from "./udp-send";
 
