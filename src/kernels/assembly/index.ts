@@ -54,9 +54,9 @@ export {
   ringSend,
   ringSpace,
 } from "./ring";
-export { scatterFrames, scatterPackets } from "./scatter";
-export { swapBytes } from "./swap";
+export { scatterFrames, scatterPackets, scatterPackets } from "./scatter";
 export { packetFragment, packetSegment } from "./segment";
+export { swapBytes, swapBytes } from "./swap";
 export { udpPost, udpReceived, udpSplit, udpUnpost } from "./udp-receive";
 export { udpBuild, udpCalls, udpCompleted, udpRefuse, udpSegment, udpSent } from "./udp-send";
 
