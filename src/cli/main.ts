@@ -6,6 +6,7 @@ import { runProgram } from "./failure.js";
 import { addGatherCommand } from "./gather.js";
 import { addInfoCommand } from "./info.js";
 import { addScatterCommand } from "./scatter.js";
+import { addTraceCommand } from "./trace.js";
 
 const { version } = JSON.parse(readFileSync(new URL("../../../package.json", import.meta.url), "utf8")) as {
   version: string;
@@ -20,5 +21,6 @@ addGatherCommand(program);
 addScatterCommand(program);
 addInfoCommand(program);
 addConvertCommand(program);
+addTraceCommand(program);
 
 await runProgram(program, process.argv);
