@@ -65,7 +65,7 @@ function toJson(summary: CaptureSummary): unknown {
       ...section,
       byteOrder: bigEndian ? "big" : "little",
     })),
-    interfaces: interfaces.map(({ options, statistics, ...one }) => ({
+    interfaces: interfaces.map(({ options, statistics, linkFlags, ...one }) => ({
       ...one,
       linkType: linkTypeOf(one.linkType),
       linkTypeNumber: one.linkType,

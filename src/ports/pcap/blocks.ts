@@ -34,6 +34,8 @@ export interface CaptureInterface {
   /** Within its section. */
   readonly index: number;
   readonly linkType: number;
+  /** pcap: the upper half of the link type's word, as in the file. */
+  readonly linkFlags?: number;
   /** 0: none. */
   readonly snaplen: number;
   readonly name?: string;

@@ -117,7 +117,7 @@ export async function convertCapture(
     writer = await openWriter(
       arena,
       to,
-      { linkType: first?.linkType ?? 1 },
+      { linkType: first?.linkType ?? 1, linkFlags: first?.linkFlags ?? 0 },
       { ...options, snaplen, whole: true, bare: reader.format === "pcapng", application: "millrace" },
     );
     mapInterfaces(writer, map, MOST_INTERFACES);

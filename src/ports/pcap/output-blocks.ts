@@ -20,6 +20,8 @@ export interface NewSection {
 }
 export interface NewInterface {
   readonly linkType: number;
+  /** pcap: the upper half of the link type's word. */
+  readonly linkFlags?: number;
   readonly snaplen?: number;
   readonly name?: string;
   readonly description?: string;

@@ -10,8 +10,8 @@ export interface PcapHeader {
   readonly version: string;
   readonly snaplen: number;
   readonly linkType: number;
-  /** Bytes at the end of each packet that are the frame check sequence, where the file tells. */
-  readonly fcsBytes?: number;
+  /** The upper half of the link type's word: how long the frame check sequence is, if told. */
+  readonly linkFlags: number;
   /** Which of the order of a record's lengths: LENGTHS_…. */
   readonly lengths: number;
   /** Bytes of the file's header. */
@@ -75,14 +75,13 @@ export function parsePcapHeader(head: DataView, file: string): PcapHeader {
     );
   const aix = magic.units === MICRO && major === 2 && minor === 2 ? AIX_LINK_TYPES.get(network) : undefined;
   const plain = major === 2 && minor >= 4 && aix === undefined;
-  const fcs = aix === undefined && (network & 0x0400_0000) !== 0 ? { fcsBytes: (network >>> 28) * 2 } : {};
   return {
     bigEndian: !little,
     units: aix === undefined ? magic.units : NANO,
     version: `${major}.${minor}`,
     snaplen: head.getUint32(16, little),
     linkType: aix ?? network & 0xffff,
-    ...fcs,
+    linkFlags: aix === undefined ? (network & 0xffff_0000) >>> 0 : 0,
     lengths: lengthOrder(major, minor),
     bytes: PCAP_HEADER + magic.extra,
     recordHeaders: plain ? magic.recordHeaders : magic.recordHeaders.slice(0, 1),

@@ -208,6 +208,7 @@ async function readPcapHead(reader: CaptureReader): Promise<void> {
     section: 1,
     index: 0,
     linkType: header.linkType,
+    linkFlags: header.linkFlags,
     snaplen: header.snaplen,
     resolution: { base: 10, exponent: header.units === 1_000_000 ? 6 : 9 },
     offset: 0n,

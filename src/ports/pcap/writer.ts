@@ -95,7 +95,10 @@ export async function openWriter(
   set(writer, OUTPUT_ETHERNET, first.linkType === 1 ? 1 : 0);
   set(writer, OUTPUT_SWAPPED, options.bigEndian ? 1 : 0);
   if (options.format === "pcap")
-    writeBytes(writer, pcapHeader(first.linkType, options.snaplen ?? SNAPLEN, options));
+    writeBytes(
+      writer,
+      pcapHeader(first.linkType + (first.linkFlags ?? 0), options.snaplen ?? SNAPLEN, options),
+    );
   else if (!options.bare) {
     writeBytes(writer, sectionBlock(options));
     writeBytes(writer, interfaceBlock({ snaplen: options.snaplen ?? SNAPLEN, ...first }, options));
