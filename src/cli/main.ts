@@ -5,6 +5,7 @@ import { addConvertCommand } from "./convert.js";
 import { runProgram } from "./failure.js";
 import { addGatherCommand } from "./gather.js";
 import { addInfoCommand } from "./info.js";
+import { addLayoutCommand } from "./layout.js";
 import { addScatterCommand } from "./scatter.js";
 import { addTraceCommand } from "./trace.js";
 
@@ -22,5 +23,6 @@ addScatterCommand(program);
 addInfoCommand(program);
 addConvertCommand(program);
 addTraceCommand(program);
+addLayoutCommand(program);
 
 await runProgram(program, process.argv);

@@ -31,6 +31,8 @@ export interface ScatterOptions {
   readonly parameters?: Readonly<Record<string, number>>;
   /** Bytes of a full datagram, the layout's header among them; 1,440 by default. */
   readonly datagramSize?: number;
+  /** The case of the layout that is sent, by its name, as `extended` of gvsp; the layout itself if absent. */
+  readonly variant?: string;
   /** Values for the layout's fields. */
   readonly fields?: Readonly<Record<string, number | bigint>>;
   /** Headers before each datagram, as `eth(dst=…)/ipv4(dst=…)/udp(dport=…)`; lengths and checksums are computed. */
@@ -85,6 +87,7 @@ function planOf(options: ScatterOptions, size: number): ScatterPlan | undefined 
   return compileScatter(layout, {
     ...(options.parameters === undefined ? {} : { parameters: options.parameters }),
     ...(options.fields === undefined ? {} : { fields: options.fields }),
+    ...(options.variant === undefined ? {} : { variant: options.variant }),
     datagramSize: size,
   });
 }

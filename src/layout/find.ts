@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { MillraceError } from "../errors.js";
 import { parseLayout } from "./parse.js";
+import { resolveLayout } from "./resolve.js";
 import { shippedLayouts } from "./shipped/index.js";
 import type { Layout } from "./types.js";
 
@@ -15,7 +16,23 @@ export function findLayout(nameOrFile: string): Layout {
     throw new MillraceError("ERR_LAYOUT", `no layout is named ${nameOrFile}`, {
       hint: `shipped are ${Object.keys(shippedLayouts).join(", ")}; a file of your own is given as ./${nameOrFile}.json`,
     });
-  return parseLayout(readJson(nameOrFile), nameOrFile);
+  return checkFile(parseLayout(readJson(nameOrFile), nameOrFile), nameOrFile);
+}
+
+/** Checks all that does not depend on the values of its parameters, so that what is wrong is said of the file. */
+function checkFile(layout: Layout, file: string): Layout {
+  const parameters = Object.fromEntries(Object.keys(layout.parameters ?? {}).map((name) => [name, 1]));
+  try {
+    resolveLayout(layout, parameters);
+  } catch (error) {
+    if (!(error instanceof MillraceError)) throw error;
+    throw new MillraceError(error.code, error.message.replace(/^layout: /, `${file}: `), {
+      ...(error.hint === undefined ? {} : { hint: error.hint }),
+      at: { ...error.at, file },
+      cause: error,
+    });
+  }
+  return layout;
 }
 
 function readJson(file: string): unknown {

@@ -1,0 +1,24 @@
+import type { Command } from "commander";
+import { findLayout } from "../layout/find.js";
+import { shippedLayouts } from "../layout/shipped/index.js";
+
+export function addLayoutCommand(program: Command): void {
+  program
+    .command("layout")
+    .description("print a layout as JSON, to start one of your own from; or check one")
+    .argument("[name]", "a shipped layout, or a JSON file; without it the shipped ones are listed")
+    .addHelpText(
+      "after",
+      "\nExample:\n  millrace layout gvsp > mine.json\n  millrace layout ./mine.json && millrace gather --layout ./mine.json …",
+    )
+    .action(printLayout);
+}
+
+function printLayout(name: string | undefined): void {
+  if (name === undefined) {
+    for (const { name: word, description } of Object.values(shippedLayouts))
+      process.stdout.write(`${word.padEnd(8)} ${description}\n`);
+    return;
+  }
+  process.stdout.write(`${JSON.stringify(findLayout(name), null, 2)}\n`);
+}
