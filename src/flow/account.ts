@@ -15,3 +15,8 @@ export function addAll(to: Record<string, number>, from: Readonly<Record<string,
 export function burstBytesOf(arena: ArenaMemory, burst: number): number {
   return arena.kernels.burstBytes(burst, VERDICT_PASS);
 }
+
+/** True for drops that the kernel reports of packets which never came to the port: `kernel`, `kernel-…`. */
+export function isKernelDrop(reason: string): boolean {
+  return reason === "kernel" || reason.startsWith("kernel-");
+}

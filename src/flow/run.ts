@@ -26,7 +26,7 @@ import {
 } from "../kernels/gather-structs.js";
 import type { ArenaMemory } from "../memory/arena.js";
 import { packetContext } from "../packet/context.js";
-import { add, addAll } from "./account.js";
+import { add, addAll, isKernelDrop } from "./account.js";
 import type { Chunk, ChunkView } from "./chunk.js";
 import { type End, openEnds } from "./ends.js";
 import { createGather, type Gather } from "./gather.js";
@@ -129,9 +129,13 @@ function sumUp(run: Run, milliseconds: number): Sums {
   run.ports.forEach((port, index) => {
     const counters = port.driver.counters();
     const tally = run.sources[index].tally;
-    sums.received.packets += counters.received.packets + (counters.dropped.kernel ?? 0);
+    sums.received.packets += counters.received.packets;
     sums.received.bytes += counters.received.bytes;
-    add(sums.dropped, "kernel", counters.dropped.kernel ?? 0);
+    for (const [reason, packets] of Object.entries(counters.dropped)) {
+      if (!isKernelDrop(reason)) continue;
+      sums.received.packets += packets;
+      add(sums.dropped, reason, packets);
+    }
     addAll(sums.dropped, tally.dropped());
     const passed = tally.passed();
     sums.delivered.packets += passed.packets;

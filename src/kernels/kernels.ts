@@ -60,6 +60,15 @@ export interface Kernels {
   swapBytes(at: number, length: number, bits: number): void;
   burstBytes(burst: number, verdict: number): number;
   copyBytes(to: number, from: number, length: number): void;
+  forwardEdge(
+    burst: number,
+    first: number,
+    fragments: number,
+    most: number,
+    tooLong: number,
+    actions: number,
+    addresses: number,
+  ): number;
   xdpFill(queue: number, most: number): number;
   xdpReceive(queue: number, burst: number, most: number, seconds: number, nanoseconds: number): number;
   xdpSend(queue: number, burst: number, first: number, fragments: number): number;

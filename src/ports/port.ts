@@ -44,7 +44,7 @@ export interface DriverCounters {
   /** Packets handed to bursts or dropped by the port after it had them. */
   readonly received: Count;
   readonly transmitted: Count;
-  /** Packets the port dropped, by reason; `kernel`: those the kernel reports. */
+  /** Packets the port dropped, by reason; `kernel` and `kernel-…`: those the kernel reports, never received. */
   readonly dropped: Readonly<Record<string, number>>;
   /** Packets the port made of others, by name. */
   readonly created?: Readonly<Record<string, number>>;

@@ -27,6 +27,7 @@ export { dissectBurst, dissectPacket } from "./dissect";
 export { e1000eFill, e1000eReceive } from "./e1000e";
 export { e1000eClean, e1000eFlush, e1000eSend } from "./e1000e-send";
 export { checksumFinish, checksumVerify } from "./finish";
+export { forwardEdge } from "./forward";
 export { gatherFlush, gatherOthers, gatherRelease, gatherRun, gatherTick } from "./gather";
 export { copyBytes } from "./memory";
 export {
@@ -59,8 +60,6 @@ export { packetFragment, packetSegment } from "./segment";
 export { swapBytes, swapBytes } from "./swap";
 export { udpPost, udpReceived, udpSplit, udpUnpost } from "./udp-receive";
 export { udpBuild, udpCalls, udpCompleted, udpRefuse, udpSegment, udpSent } from "./udp-send";
-
 export { virtioCommand, virtioComplete, virtioFill, virtioReceive, virtioSend } from "./virtio";
-
 export { virtqueueArm, virtqueueKick } from "./virtqueue";
 export { xdpComplete, xdpFill, xdpReceive, xdpSend } from "./xdp";

@@ -215,9 +215,8 @@ function createDriver(
     const sum = (offset: number) =>
       queues.reduce((total, queue) => total + arena.f64[(queue.at + offset) >>> 3], 0);
     const kernel = kernelDrops(queues, can, subject);
-    const lost = Object.values(kernel).reduce((total, packets) => total + packets, 0);
     return {
-      received: { packets: sum(XDP_RECEIVED) + lost, bytes: sum(XDP_RECEIVED_BYTES) },
+      received: { packets: sum(XDP_RECEIVED), bytes: sum(XDP_RECEIVED_BYTES) },
       transmitted: { packets: sum(XDP_SENT) - refused, bytes: sum(XDP_SENT_BYTES) },
       dropped: withoutZeros({
         ...kernel,
@@ -263,12 +262,12 @@ function kernelDrops(
   can: Capabilities,
   subject: string,
 ): Readonly<Record<string, number>> {
-  const sums = { "ring-full": 0, "fill-empty": 0, kernel: 0 };
+  const sums = { "kernel-ring-full": 0, "kernel-fill-empty": 0, kernel: 0 };
   for (const queue of queues) {
     const statistics = xdpStatistics(queue.fd, subject);
-    sums["ring-full"] += statistics.ringFull;
+    sums["kernel-ring-full"] += statistics.ringFull;
     // In copy mode each failure to get a frame is one packet lost, and is counted under `dropped` too.
-    if (can.mode === "copy") sums["fill-empty"] += Math.min(statistics.fillEmpty, statistics.dropped);
+    if (can.mode === "copy") sums["kernel-fill-empty"] += Math.min(statistics.fillEmpty, statistics.dropped);
     sums.kernel += Math.max(0, statistics.dropped - (can.mode === "copy" ? statistics.fillEmpty : 0));
   }
   return sums;

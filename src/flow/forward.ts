@@ -1,0 +1,217 @@
+import { MillraceError } from "../errors.js";
+import { BURST_PACKETS, VERDICT_PASS } from "../kernels/structs.js";
+import type { ArenaMemory } from "../memory/arena.js";
+import { createBurst, destroyBurst, throwFault } from "../memory/burst.js";
+import { createBurstView } from "../packet/burst.js";
+import { packetContext, reasonsOf } from "../packet/context.js";
+import type { Burst } from "../packet/types.js";
+import type { PortDriver } from "../ports/port.js";
+import { addAll, isKernelDrop } from "./account.js";
+import { createEdge, type MacRewrite } from "./forward-edge.js";
+import type { OpenPort } from "./port.js";
+import { emptySums, type Sums } from "./report.js";
+import { nextTurn, type Wait } from "./source.js";
+import { createTally, type Tally } from "./tally.js";
+
+/** A user's code between two ports: it may drop, rewrite, clone; what it leaves alone is sent on. */
+export type ForwardStage = (burst: Burst) => void;
+
+export interface ForwardOptions {
+  readonly oneWay: boolean;
+  readonly wait: Wait;
+  readonly rewrite: MacRewrite;
+  readonly stage?: ForwardStage | undefined;
+  /** Ends the forwarding in good order. */
+  readonly until: AbortSignal;
+}
+
+/** Packets on their way from one port to the other. */
+interface Direction {
+  readonly from: OpenPort;
+  readonly to: OpenPort;
+  readonly source: PortDriver;
+  readonly sink: PortDriver;
+  readonly burst: number;
+  readonly tally: Tally;
+  readonly edge: (burst: number) => void;
+  /** The first packet of the burst that the sink has not looked at. */
+  next: number;
+}
+
+/** Two ports joined in this worker, until told otherwise. */
+export interface Forwarding {
+  /** Passes packets on until `until` aborts, or every source has ended. Throws what a port throws. */
+  run(): Promise<void>;
+  sums(): Sums;
+  /** Frees what is under way. The ports stay open. */
+  close(): void;
+}
+
+const DESCRIPTORS = 2048;
+const SPINS = 64;
+const TURNS = 20;
+/** No turn of the event loop takes more than this, in milliseconds. */
+const TURN_BUDGET_MS = 4;
+const LEAST_ROUNDS = 8; // bursts between two looks at the clock
+
+export function createForwarding(a: OpenPort, b: OpenPort, options: ForwardOptions): Forwarding {
+  const arena = a.memory;
+  if (b.memory !== arena)
+    throw new MillraceError("ERR_USAGE", `${a.locator} and ${b.locator} work on different arenas`);
+  if (a.can.linkType !== b.can.linkType)
+    throw new MillraceError(
+      "ERR_USAGE",
+      `${a.locator} has packets of link type ${a.can.linkType}, ${b.locator} of ${b.can.linkType}`,
+      { hint: "both ports must have the same link type" },
+    );
+  const directions = [direction(arena, a, b, options)];
+  if (!options.oneWay) directions.push(direction(arena, b, a, options));
+  const started = performance.now();
+  let ended: number | undefined;
+  const step = stepper(arena, options.stage);
+
+  async function run(): Promise<void> {
+    let turn = performance.now();
+    let rounds = 0;
+    let idle = 0;
+    while (!options.until.aborted) {
+      let moved = 0;
+      for (const one of directions) moved += step(one);
+      if (moved > 0) idle = 0;
+      else if (directions.every(finished)) break;
+      else idle++;
+      const spinning = options.wait !== "interrupt" && idle < SPINS;
+      if ((moved > 0 || spinning) && ++rounds % LEAST_ROUNDS !== 0) continue;
+      if (moved > 0 || spinning) {
+        if (performance.now() - turn < TURN_BUDGET_MS) continue;
+        await nextTurn();
+      } else if (options.wait === "busy" || (options.wait === "adaptive" && idle < SPINS + TURNS)) {
+        await nextTurn();
+      } else await sleep(directions, options.until);
+      turn = performance.now();
+    }
+    ended = performance.now();
+  }
+
+  return {
+    run,
+    sums: () => sumUp(arena, [a, b], directions, (ended ?? performance.now()) - started),
+    close() {
+      const stopped = reasonsOf(arena).number("stopped");
+      for (const one of directions) {
+        arena.kernels.burstVerdict(one.burst, VERDICT_PASS, stopped);
+        throwFault(arena, one.burst, arena.kernels.burstRelease(one.burst, one.tally.offset));
+        destroyBurst(arena, one.burst);
+      }
+    },
+  };
+}
+
+function direction(arena: ArenaMemory, from: OpenPort, to: OpenPort, options: ForwardOptions): Direction {
+  return {
+    from,
+    to,
+    source: from.driver,
+    sink: to.driver,
+    burst: createBurst(arena, DESCRIPTORS),
+    tally: createTally(arena),
+    edge: createEdge(arena, to.can, options.rewrite),
+    next: 0,
+  };
+}
+
+/** One burst a call: what the sink did not take stays, and nothing more is received before it has gone. */
+function stepper(arena: ArenaMemory, stage: ForwardStage | undefined): (one: Direction) => number {
+  const { kernels, u32 } = arena;
+  const failed = reasonsOf(arena).number("stage");
+  let told = false;
+
+  function runStage(one: Direction, run: ForwardStage): void {
+    try {
+      run(createBurstView(arena, one.burst, one.from.can.linkType));
+    } catch (error) {
+      // The burst is lost, the ports go on: each such packet is counted, the first error is shown.
+      kernels.burstVerdict(one.burst, VERDICT_PASS, failed);
+      if (!told) process.emitWarning(error instanceof Error ? error : String(error), "MillraceStageWarning");
+      told = true;
+    }
+  }
+
+  return (one) => {
+    const { burst } = one;
+    let packets = u32[(burst + BURST_PACKETS) >>> 2];
+    const before = one.next;
+    if (packets === 0) {
+      packets = one.source.receive(burst);
+      if (packets === 0) return 0;
+      if (stage !== undefined) runStage(one, stage);
+      one.edge(burst);
+    }
+    one.next = one.sink.send(burst, one.next);
+    if (one.next < packets) return one.next - before;
+    throwFault(arena, burst, kernels.burstRelease(burst, one.tally.offset));
+    one.next = 0;
+    return packets - before;
+  };
+}
+
+function finished(one: Direction): boolean {
+  return one.source.ended && one.next === 0;
+}
+
+/** Until one of the directions can go on. */
+async function sleep(directions: readonly Direction[], until: AbortSignal): Promise<void> {
+  const race = new AbortController();
+  const signal = AbortSignal.any([until, race.signal]);
+  const ready = (one: Direction) =>
+    one.next > 0 || one.from.memory.u32[(one.burst + BURST_PACKETS) >>> 2] > 0
+      ? one.sink.writable(signal)
+      : one.source.readable(signal);
+  try {
+    await Promise.race(directions.filter((one) => !finished(one)).map(ready));
+  } catch (error) {
+    if (!until.aborted) throw error;
+  } finally {
+    race.abort();
+  }
+}
+
+function sumUp(
+  arena: ArenaMemory,
+  ports: readonly OpenPort[],
+  directions: readonly Direction[],
+  milliseconds: number,
+): Sums {
+  const sums = emptySums();
+  for (const { driver, locator, can } of ports) {
+    const counters = driver.counters();
+    sums.received.packets += counters.received.packets;
+    sums.received.bytes += counters.received.bytes;
+    // What the kernel lost never came to the port: here it is among what came and what was dropped.
+    for (const [reason, packets] of Object.entries(counters.dropped))
+      if (isKernelDrop(reason)) sums.received.packets += packets;
+    sums.transmitted.packets += counters.transmitted.packets;
+    sums.transmitted.bytes += counters.transmitted.bytes;
+    addAll(sums.dropped, counters.dropped);
+    addAll(sums.created, counters.created ?? {});
+    sums.held += counters.held;
+    for (const key of ["linearize", "copybreak", "chunk", "kernel"] as const)
+      sums.copies[key] += counters.copies[key] ?? 0;
+    sums.mode.push(`${locator}: ${can.mode}${can.why === undefined ? "" : ` (${can.why})`}`);
+  }
+  for (const { tally, burst } of directions) {
+    addAll(sums.dropped, tally.dropped());
+    const passed = tally.passed();
+    sums.delivered.packets += passed.packets;
+    sums.delivered.bytes += passed.bytes;
+    sums.held += arena.kernels.burstCount(burst, VERDICT_PASS);
+  }
+  const { ledger } = packetContext(arena);
+  addAll(sums.created, ledger.created);
+  addAll(sums.consumed, ledger.consumed);
+  addAll(sums.dropped, ledger.dropped);
+  sums.held += ledger.held;
+  sums.copies.linearize += ledger.linearized;
+  sums.seconds = milliseconds / 1000;
+  return sums;
+}
