@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { Command } from "commander";
 import { addConvertCommand } from "./convert.js";
 import { runProgram } from "./failure.js";
+import { addForwardCommand } from "./forward.js";
 import { addGatherCommand } from "./gather.js";
 import { addInfoCommand } from "./info.js";
 import { addLayoutCommand } from "./layout.js";
@@ -20,6 +21,7 @@ const program = new Command("millrace")
 
 addGatherCommand(program);
 addScatterCommand(program);
+addForwardCommand(program);
 addInfoCommand(program);
 addConvertCommand(program);
 addTraceCommand(program);

@@ -68,6 +68,7 @@ export function createForwarding(a: OpenPort, b: OpenPort, options: ForwardOptio
   if (!options.oneWay) directions.push(direction(arena, b, a, options));
   const started = performance.now();
   let ended: number | undefined;
+  let closed = false;
   const step = stepper(arena, options.stage);
 
   async function run(): Promise<void> {
@@ -95,8 +96,11 @@ export function createForwarding(a: OpenPort, b: OpenPort, options: ForwardOptio
 
   return {
     run,
-    sums: () => sumUp(arena, [a, b], directions, (ended ?? performance.now()) - started),
+    sums: () =>
+      sumUp(arena, [a, b], closed ? [] : directions, directions, (ended ?? performance.now()) - started),
     close() {
+      if (closed) return;
+      closed = true;
       const stopped = reasonsOf(arena).number("stopped");
       for (const one of directions) {
         arena.kernels.burstVerdict(one.burst, VERDICT_PASS, stopped);
@@ -179,6 +183,7 @@ async function sleep(directions: readonly Direction[], until: AbortSignal): Prom
 function sumUp(
   arena: ArenaMemory,
   ports: readonly OpenPort[],
+  running: readonly Direction[],
   directions: readonly Direction[],
   milliseconds: number,
 ): Sums {
@@ -199,12 +204,12 @@ function sumUp(
       sums.copies[key] += counters.copies[key] ?? 0;
     sums.mode.push(`${locator}: ${can.mode}${can.why === undefined ? "" : ` (${can.why})`}`);
   }
-  for (const { tally, burst } of directions) {
+  for (const { burst } of running) sums.held += arena.kernels.burstCount(burst, VERDICT_PASS);
+  for (const { tally } of directions) {
     addAll(sums.dropped, tally.dropped());
     const passed = tally.passed();
     sums.delivered.packets += passed.packets;
     sums.delivered.bytes += passed.bytes;
-    sums.held += arena.kernels.burstCount(burst, VERDICT_PASS);
   }
   const { ledger } = packetContext(arena);
   addAll(sums.created, ledger.created);

@@ -147,6 +147,7 @@ export const CONTROL_DEPOT_FULL = 48; // u64, stack of full magazines: number in
 export const CONTROL_DEPOT_EMPTY = 56; // u64, stack of empty magazines
 export const CONTROL_RUN_HINT = 64; // u32, where the search for a free run of frames starts
 export const CONTROL_PAGE_HINT = 68; // u32, the same for region pages
+export const CONTROL_XDP = 72; // u32, offset of the directory of XDP attachments; 0: none yet
 export const CONTROL_SIZE = 128;
 export const CONTROL_MAGIC_VALUE = 0x4c4c494d; // "MILL"
 export const POISON_BYTE = 0xa5;

@@ -1,4 +1,5 @@
-import { readlinkSync } from "node:fs";
+import { statSync } from "node:fs";
+import { setTimeout as delay } from "node:timers/promises";
 import { MillraceError } from "../../errors.js";
 import {
   attachXdp,
@@ -12,9 +13,11 @@ import {
 import type { EbpfItem } from "../../linux/ebpf.js";
 import { libc } from "../../linux/libc.js";
 import type { Link } from "../../linux/links.js";
+import type { ArenaMemory } from "../../memory/arena.js";
+import { joinAttachment, publishAttachment, type Record } from "./directory.js";
 import { xdpProgram } from "./program.js";
 
-/** The program on one interface, shared by all queues that this thread has open there. */
+/** The program on one interface, shared by all queues that this process has open there. */
 export interface Attachment {
   readonly mode: XdpMode;
   /** Why it is not native although that was not ruled out. */
@@ -28,41 +31,55 @@ export interface Attachment {
   release(): void;
 }
 
-interface Shared {
-  users: number;
+interface Attached {
   readonly mode: XdpMode;
   readonly why: string | undefined;
   readonly link: number;
   readonly map: number;
 }
 
-const attached = new Map<string, Shared>();
+/** How long a thread waits for one that attached at the same moment to say so. */
+const PUBLISHING_MILLISECONDS = 300;
 
-/** Attaches millrace's program to an interface, or joins the one this thread attached before. */
-export function attach(link: Link, wanted: XdpMode | undefined): Attachment {
+/** Attaches millrace's program to an interface, or joins the one that this process attached before. */
+export async function attach(
+  arena: ArenaMemory,
+  link: Link,
+  wanted: XdpMode | undefined,
+): Promise<Attachment> {
   // Interface indices repeat from one network namespace to the next.
-  const key = `${readlinkSync("/proc/thread-self/ns/net")} ${link.index}`;
-  let shared = attached.get(key);
-  if (shared !== undefined && wanted !== undefined && shared.mode !== wanted)
-    throw new MillraceError("EBUSY", `${link.name} is open in ${shared.mode} mode already, not ${wanted}`, {
-      hint: "one interface has one XDP mode: close the other port first, or ask for the same",
-    });
-  if (shared === undefined) {
-    shared = attachNew(link, wanted);
-    attached.set(key, shared);
+  const netns = statSync("/proc/thread-self/ns/net").ino;
+  const end = performance.now() + PUBLISHING_MILLISECONDS;
+  for (;;) {
+    const record = joinAttachment(arena, netns, link.index);
+    if (record !== undefined) return join(record, link, wanted);
+    try {
+      const attached = attachNew(link, wanted);
+      return handle(attached, publishAttachment(arena, netns, link.index, attached));
+    } catch (error) {
+      if ((error as { code?: string }).code !== "EBUSY" || performance.now() > end) throw error;
+      await delay(10);
+    }
   }
-  shared.users++;
-  return handle(key, shared);
 }
 
-function attachNew(link: Link, wanted: XdpMode | undefined): Shared {
+function join(record: Record, link: Link, wanted: XdpMode | undefined): Attachment {
+  const { mode, link: fd, map } = record;
+  const attachment = handle({ mode, why: undefined, link: fd, map }, record);
+  if (wanted === undefined || wanted === mode) return attachment;
+  attachment.release();
+  throw new MillraceError("EBUSY", `${link.name} is open in ${mode} mode already, not ${wanted}`, {
+    hint: "one interface has one XDP mode: close the other port first, or ask for the same",
+  });
+}
+
+function attachNew(link: Link, wanted: XdpMode | undefined): Attached {
   const { close } = libc();
   const map = createXskMap(Math.max(64, link.queues.rx));
   let program = -1;
   try {
     program = loadXdpProgram(xdpProgram(map));
-    const { fd, mode, why } = attachBest(program, link, wanted);
-    return { users: 0, mode, why, link: fd, map };
+    return { ...attachBest(program, link, wanted), map };
   } catch (error) {
     close(map);
     throw error;
@@ -71,34 +88,31 @@ function attachNew(link: Link, wanted: XdpMode | undefined): Shared {
   }
 }
 
-function attachBest(
-  program: number,
-  link: Link,
-  wanted: XdpMode | undefined,
-): { readonly fd: number; readonly mode: XdpMode; readonly why: string | undefined } {
+function attachBest(program: number, link: Link, wanted: XdpMode | undefined): Omit<Attached, "map"> {
   if (wanted !== undefined)
-    return { fd: attachXdp(program, link.index, wanted), mode: wanted, why: undefined };
+    return { link: attachXdp(program, link.index, wanted), mode: wanted, why: undefined };
   try {
-    return { fd: attachXdp(program, link.index, "native"), mode: "native", why: undefined };
+    return { link: attachXdp(program, link.index, "native"), mode: "native", why: undefined };
   } catch (error) {
     const code = error instanceof MillraceError ? error.code : "";
     if (!["EOPNOTSUPP", "ENOTSUP", "EINVAL", "ERANGE", "ENOMEM"].includes(code)) throw error;
-    const why = `generic XDP, because the driver refuses native mode (${code})`;
-    return { fd: attachXdp(program, link.index, "generic"), mode: "generic", why };
+    const why = `the driver refuses native mode (${code})`;
+    return { link: attachXdp(program, link.index, "generic"), mode: "generic", why };
   }
 }
 
-function handle(key: string, shared: Shared): Attachment {
+function handle(attached: Attached, record: Record | undefined): Attachment {
+  const { mode, why, link, map } = attached;
   let released = false;
   return {
-    mode: shared.mode,
-    why: shared.why,
-    connect: (queue, socket) => setXskMap(shared.map, queue, socket),
-    disconnect: (queue) => clearXskMap(shared.map, queue),
+    mode,
+    why,
+    connect: (queue, socket) => setXskMap(map, queue, socket),
+    disconnect: (queue) => clearXskMap(map, queue),
     filter(code) {
-      const program = loadXdpProgram(xdpProgram(shared.map, code));
+      const program = loadXdpProgram(xdpProgram(map, code));
       try {
-        replaceXdp(shared.link, program);
+        replaceXdp(link, program);
       } finally {
         libc().close(program);
       }
@@ -106,11 +120,9 @@ function handle(key: string, shared: Shared): Attachment {
     release() {
       if (released) return;
       released = true;
-      shared.users--;
-      if (shared.users > 0) return;
-      attached.delete(key);
-      libc().close(shared.link);
-      libc().close(shared.map);
+      if (record !== undefined && !record.leave()) return;
+      libc().close(link);
+      libc().close(map);
     },
   };
 }

@@ -47,7 +47,7 @@ export async function openXdp(
   const link = findLink(locator.place);
   const options = xdpOptions(arena, locator, link);
   const features = xdpFeatures(link.index);
-  const attachment = attach(link, options.mode);
+  const attachment = await attach(arena, link, options.mode);
   const queues: XdpQueue[] = [];
   let promiscuity = -1;
   try {

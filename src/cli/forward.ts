@@ -1,0 +1,120 @@
+import { resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { MillraceError } from "../errors.js";
+import { type ForwardTask, runTask, runWorkers } from "../flow/forward-workers.js";
+import type { Report } from "../flow/report.js";
+import { parseLocator } from "../ports/locator.js";
+
+interface ForwardArguments {
+  readonly oneWay?: boolean;
+  readonly swapMac?: boolean;
+  readonly setMac?: string;
+  readonly workers: number;
+  readonly wait: "busy" | "interrupt" | "adaptive";
+  readonly duration?: number;
+  readonly transform?: string;
+  readonly json?: boolean;
+}
+
+export function addForwardCommand(program: Command): void {
+  program
+    .command("forward")
+    .description("pass packets on between two ports, both ways, and account for each of them")
+    .argument("<locator>", "one port")
+    .argument("<locator>", "the other port")
+    .option("--one-way", "only from the first to the second")
+    .option("--swap-mac", "swap source and destination hardware address")
+    .option("--set-mac <destination[,source]>", "set the hardware addresses; either may be empty")
+    .option("--workers <n>", "threads, each with one queue of both ports", positive, 1)
+    .addOption(
+      new Option("--wait <how>", "how a worker waits for packets")
+        .choices(["busy", "interrupt", "adaptive"])
+        .default("adaptive"),
+    )
+    .option("--duration <seconds>", "end by itself", seconds)
+    .option("--transform <module>", "JavaScript module whose export stage(burst) sees every burst")
+    .option("--json", "print the report as one JSON object")
+    .addHelpText(
+      "after",
+      "\nExamples:\n  millrace forward xdp:eth0 xdp:eth1\n  millrace forward packet:eth0 out.pcapng --one-way --duration 10",
+    )
+    .action(forward);
+}
+
+function positive(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1 || value > 60)
+    throw new InvalidArgumentError("a whole number from 1 to 60 is wanted.");
+  return value;
+}
+
+function seconds(text: string): number {
+  const value = Number(text);
+  if (text.trim() === "" || !(value > 0)) throw new InvalidArgumentError("a number of seconds is wanted.");
+  return value;
+}
+
+async function forward(from: string, to: string, options: ForwardArguments): Promise<void> {
+  const [destination, source] = (options.setMac ?? "").split(",");
+  const kinds = [from, to].map((text) => parseLocator(text).kind);
+  const task: ForwardTask = {
+    from,
+    to,
+    oneWay: options.oneWay ?? false,
+    wait: options.wait,
+    rewrite: {
+      swap: options.swapMac ?? false,
+      destination: destination || undefined,
+      source: source || undefined,
+    },
+    module: options.transform === undefined ? undefined : pathToFileURL(resolve(options.transform)).href,
+    dropPrivileges: kinds.some((kind) => PRIVILEGED.has(kind)),
+  };
+  if (options.setMac !== undefined && !destination && !source)
+    throw new MillraceError("ERR_USAGE", "--set-mac names no address", {
+      hint: "--set-mac 02:00:00:00:00:02, or ,02:00:00:00:00:01 for the source alone",
+    });
+  const stop = new AbortController();
+  const end = () => stop.abort();
+  process.once("SIGINT", end);
+  process.once("SIGTERM", end);
+  let timer: NodeJS.Timeout | undefined;
+  const opened = () => {
+    process.stderr.write(`millrace: forwarding between ${from} and ${to}\n`);
+    if (options.duration !== undefined) timer = setTimeout(end, options.duration * 1000);
+  };
+  try {
+    const report =
+      options.workers === 1
+        ? await runTask(task, stop.signal, opened)
+        : await runWorkers(task, options.workers, stop.signal, opened);
+    process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : forwardText(report));
+  } finally {
+    clearTimeout(timer);
+    process.off("SIGINT", end);
+    process.off("SIGTERM", end);
+  }
+}
+
+/** Kinds whose capabilities are of use only while they open. */
+const PRIVILEGED: ReadonlySet<string> = new Set(["xdp", "packet", "tap"]);
+
+function forwardText(report: Report): string {
+  const rate = report.seconds === 0 ? 0 : report.transmitted.packets / report.seconds;
+  const count = (name: string, packets: number, bytes: number) =>
+    `${name.padEnd(12)}${packets} packets, ${bytes} bytes`;
+  const named = (name: string, counts: Readonly<Record<string, number>>) =>
+    Object.entries(counts).map(([reason, packets]) => `${name.padEnd(12)}${packets} packets: ${reason}`);
+  return `${[
+    count("received", report.received.packets, report.received.bytes),
+    ...named("created", report.created),
+    count("transmitted", report.transmitted.packets, report.transmitted.bytes),
+    ...named("consumed", report.consumed),
+    ...named("dropped", report.dropped),
+    ...(report.held > 0 ? [`${"held".padEnd(12)}${report.held} packets`] : []),
+    `${"rate".padEnd(12)}${Math.round(rate)} packets/s, ${(report.bitsPerSecond / 1e6).toFixed(1)} Mbit/s, ${report.seconds.toFixed(3)} s`,
+    `${"copied".padEnd(12)}${report.copies.bytes} bytes, ${report.copies.perByte.toFixed(2)} a byte`,
+    ...[...new Set(report.mode)].map((mode) => `${"port".padEnd(12)}${mode}`),
+  ].join("\n")}\n`;
+}

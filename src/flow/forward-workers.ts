@@ -1,0 +1,152 @@
+import { Worker } from "node:worker_threads";
+import { MillraceError } from "../errors.js";
+import { type ArenaShare, shareArena } from "../memory/arena.js";
+import { parseLocator } from "../ports/locator.js";
+import { defaultArena, memoryOf } from "./arena.js";
+import { createForwarding, type ForwardStage } from "./forward.js";
+import type { MacRewrite } from "./forward-edge.js";
+import { openPort } from "./port.js";
+import { mergeReports, type Report, reportOf } from "./report.js";
+import type { Wait } from "./source.js";
+
+/** What a worker that forwards is told; goes through `workerData` as it stands. */
+export interface ForwardTask {
+  readonly from: string;
+  readonly to: string;
+  readonly oneWay: boolean;
+  readonly wait: Wait;
+  readonly rewrite: MacRewrite;
+  /** URL of a module that exports `stage`, or a default, for each burst. */
+  readonly module: string | undefined;
+  /** Give up every capability once the ports are open. */
+  readonly dropPrivileges: boolean;
+}
+
+export interface ForwardSeed {
+  readonly millrace: ArenaShare;
+  readonly task: ForwardTask;
+}
+
+/** From a worker to its starter. */
+export type ForwardMessage = { readonly open: true } | { readonly report: Report };
+
+/** Opens the ports of a task and forwards until `until` aborts; resolves with the report when all is closed. */
+export async function runTask(task: ForwardTask, until: AbortSignal, opened: () => void): Promise<Report> {
+  const stage = await loadStage(task.module);
+  const a = await openPort(task.from, { direction: "in", wait: task.wait });
+  try {
+    const b = await openPort(task.to, { direction: "out", wait: task.wait });
+    try {
+      if (task.dropPrivileges) await dropAll();
+      const { oneWay, wait, rewrite } = task;
+      const forwarding = createForwarding(a, b, { oneWay, wait, rewrite, stage, until });
+      opened();
+      try {
+        await forwarding.run();
+      } finally {
+        forwarding.close();
+        await a.close();
+        await b.close();
+      }
+      return reportOf(forwarding.sums());
+    } finally {
+      await b.close();
+    }
+  } finally {
+    await a.close();
+  }
+}
+
+async function dropAll(): Promise<void> {
+  const { dropCapabilities } = await import("../linux/capabilities.js");
+  dropCapabilities();
+}
+
+async function loadStage(url: string | undefined): Promise<ForwardStage | undefined> {
+  if (url === undefined) return undefined;
+  let module: { readonly stage?: unknown; readonly default?: unknown };
+  try {
+    module = await import(url);
+  } catch (cause) {
+    throw new MillraceError("ERR_TRANSFORM", `${url} cannot be loaded: ${(cause as Error).message}`, {
+      cause,
+    });
+  }
+  const stage = module.stage ?? module.default;
+  if (typeof stage !== "function")
+    throw new MillraceError("ERR_TRANSFORM", `${url} exports no function named "stage"`, {
+      hint: "export function stage(burst) { for (const packet of burst) … }",
+    });
+  return stage as ForwardStage;
+}
+
+/** Locators for worker `index` of several: one queue each. Throws ERR_USAGE for a kind without queues. */
+export function locatorForWorker(text: string, index: number): string {
+  const { kind, parameters } = parseLocator(text);
+  const parameter = QUEUE_PARAMETERS[kind];
+  if (parameter === undefined)
+    throw new MillraceError("ERR_USAGE", `${text}: several workers need a port with queues`, {
+      hint: `leave --workers out, or use ${Object.keys(QUEUE_PARAMETERS).join(" or ")}`,
+    });
+  if (parameters.has("queue") || parameters.has("queues"))
+    throw new MillraceError("ERR_USAGE", `${text}: --workers chooses the queues itself`, {
+      hint: "leave queue= and queues= out",
+    });
+  return `${text}${text.includes("?") ? "&" : "?"}${parameter(index)}`;
+}
+
+const QUEUE_PARAMETERS: Readonly<Record<string, (index: number) => string>> = {
+  xdp: (index) => `queue=${index}`,
+};
+
+/** Runs a task in `count` workers, each on queues of its own; resolves with the sum of their reports. */
+export async function runWorkers(
+  task: ForwardTask,
+  count: number,
+  until: AbortSignal,
+  opened: () => void,
+): Promise<Report> {
+  const arena = memoryOf(defaultArena());
+  const millrace = shareArena(arena);
+  const tasks = Array.from({ length: count }, (_, index) => ({
+    ...task,
+    from: locatorForWorker(task.from, index),
+    to: locatorForWorker(task.to, index),
+  }));
+  const stop = new AbortController();
+  const either = AbortSignal.any([until, stop.signal]);
+  let open = 0;
+  const started = () => {
+    open++;
+    if (open === count) opened();
+  };
+  const running = tasks.map((one) =>
+    runWorker({ millrace, task: one }, either, started).catch((error: unknown) => {
+      stop.abort(); // the others end in good order
+      throw error;
+    }),
+  );
+  const results = await Promise.allSettled(running);
+  for (const result of results) if (result.status === "rejected") throw result.reason;
+  return mergeReports(results.map((result) => (result as PromiseFulfilledResult<Report>).value));
+}
+
+function runWorker(seed: ForwardSeed, until: AbortSignal, opened: () => void): Promise<Report> {
+  const worker = new Worker(new URL("./forward-worker.js", import.meta.url), { workerData: seed });
+  const stop = () => worker.postMessage("stop");
+  return new Promise<Report>((resolve, reject) => {
+    let report: Report | undefined;
+    worker.on("message", (message: ForwardMessage) => {
+      if ("open" in message) opened();
+      else report = message.report;
+    });
+    worker.on("error", reject);
+    worker.on("exit", (status) => {
+      until.removeEventListener("abort", stop);
+      if (report !== undefined) resolve(report);
+      else reject(new MillraceError("ERR_CLOSED", `a worker ended with status ${status} and no report`));
+    });
+    if (until.aborted) stop();
+    until.addEventListener("abort", stop, { once: true });
+  });
+}
