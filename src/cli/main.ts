@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { Command } from "commander";
 import { addConvertCommand } from "./convert.js";
 import { runProgram } from "./failure.js";
+import { addFilterCommand } from "./filter.js";
 import { addForwardCommand } from "./forward.js";
 import { addGatherCommand } from "./gather.js";
 import { addInfoCommand } from "./info.js";
@@ -22,6 +23,7 @@ const program = new Command("millrace")
 addGatherCommand(program);
 addScatterCommand(program);
 addForwardCommand(program);
+addFilterCommand(program);
 addInfoCommand(program);
 addConvertCommand(program);
 addTraceCommand(program);
