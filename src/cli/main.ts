@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { Command } from "commander";
 import { addConvertCommand } from "./convert.js";
+import { addDemoCommand } from "./demo.js";
 import { runProgram } from "./failure.js";
 import { addFilterCommand } from "./filter.js";
 import { addForwardCommand } from "./forward.js";
@@ -21,6 +22,7 @@ const program = new Command("millrace")
   .version(version);
 
 addGatherCommand(program);
+addDemoCommand(program);
 addScatterCommand(program);
 addForwardCommand(program);
 addFilterCommand(program);

@@ -32,6 +32,7 @@ export interface Kernels {
   packCapture(state: number, burst: number, first: number, stop: number): number;
   claimFrames(count: number): number;
   releaseFrames(address: number, count: number): number;
+  equalBytes(a: number, b: number, length: number): number;
   gatherRun(
     gather: number,
     burst: number,

@@ -26,6 +26,7 @@ export { udpDatagrams } from "./datagrams";
 export { dissectBurst, dissectPacket } from "./dissect";
 export { e1000eFill, e1000eReceive } from "./e1000e";
 export { e1000eClean, e1000eFlush, e1000eSend } from "./e1000e-send";
+export { equalBytes } from "./equal";
 export { checksumFinish, checksumVerify } from "./finish";
 export { forwardEdge } from "./forward";
 export { gatherFlush, gatherOthers, gatherRelease, gatherRun, gatherTick } from "./gather";

@@ -1,0 +1,5 @@
+// `npm start`: sets up, then runs the main job on what every machine has.
+import { run, setUp } from "./setup.mjs";
+
+setUp();
+run(process.execPath, ["dist/src/cli/main.js", "demo", ...process.argv.slice(2)]);

@@ -1,0 +1,39 @@
+import type { Report } from "../../flow/report.js";
+import type { ArenaShare } from "../../memory/arena.js";
+
+/** One half of a run of the demo, done by a worker. */
+export interface DemoTask {
+  readonly role: "send" | "gather" | "send-plain" | "gather-plain";
+  /** The port this half opens; for the plain ones a UDP port number. */
+  readonly locator: string;
+  readonly chunkBytes: number;
+  readonly chunks: number;
+  readonly payload: number;
+  /** Where in the arena the chunk lies that is sent again and again. */
+  readonly source: number;
+  /** Offset of a word in which the gathering half counts chunks: the sender keeps few chunks ahead of it. */
+  readonly progress: number;
+}
+
+export interface DemoSeed {
+  readonly millrace: ArenaShare;
+  readonly task: DemoTask;
+}
+
+/** What a half tells when it is done; `ready` comes first from a gathering half. */
+export type DemoMessage =
+  | { readonly ready: true }
+  | {
+      readonly result: {
+        readonly report?: Report;
+        /** Payload bytes that arrived in whole chunks, or were sent. */
+        readonly bytes: number;
+        readonly datagrams: number;
+        /** Chunks equal to the source byte for byte, and those that were whole and differed. */
+        readonly verified: number;
+        readonly wrong: number;
+        readonly seconds: number;
+        /** CPU seconds of this thread. */
+        readonly cpu: number;
+      };
+    };
