@@ -11,6 +11,8 @@ export type Pointer = ArrayBufferView | number | null;
  */
 export interface Libc {
   errno(): number;
+  /** Absolute address of a typed array's bytes, for structures that name others. The caller keeps the array alive. */
+  addressOf(bytes: ArrayBufferView): bigint;
   socket(domain: number, type: number, protocol: number): number;
   bind(fd: number, address: Pointer, length: number): number;
   connect(fd: number, address: Pointer, length: number): number;
@@ -73,7 +75,9 @@ type CType =
   | "str";
 
 // Variadic functions (ioctl, syscall) are declared with fixed arguments: the same registers on x86-64 and arm64 Linux.
-const PROTOTYPES: Readonly<Record<Exclude<keyof Libc, "errno">, readonly [result: CType, ...CType[]]>> = {
+const PROTOTYPES: Readonly<
+  Record<Exclude<keyof Libc, "errno" | "addressOf">, readonly [result: CType, ...CType[]]>
+> = {
   socket: ["int", "int", "int", "int"],
   bind: ["int", "int", "void *", "uint"],
   connect: ["int", "int", "void *", "uint"],
@@ -148,7 +152,10 @@ export function loadKoffi(): Koffi {
 export function libc(): Libc {
   if (loaded !== undefined) return loaded;
   const native = loadKoffi();
-  const functions: Record<string, unknown> = { errno: () => native.errno() };
+  const functions: Record<string, unknown> = {
+    errno: () => native.errno(),
+    addressOf: (bytes: ArrayBufferView) => native.address(bytes),
+  };
   try {
     const library = native.load("libc.so.6");
     for (const [name, [result, ...parameters]] of Object.entries(PROTOTYPES))

@@ -5,6 +5,7 @@ import type { OpenDriver } from "./port.js";
 export const PORT_KINDS: Readonly<Record<string, () => Promise<OpenDriver>>> = {
   nic: async () => (await import("./nic/nic.js")).openNicPort,
   pcap: async () => (await import("./pcap/port.js")).openPcap,
+  packet: async () => (await import("./packet/packet.js")).openPacket,
   udp: async () => (await import("./udp/udp.js")).openUdp,
   loop: async () => (await import("./loop/loop.js")).openLoop,
   xdp: async () => (await import("./xdp/port.js")).openXdp,

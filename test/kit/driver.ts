@@ -11,6 +11,7 @@ import {
   META_SIZE,
   OWNER_LIMIT,
 } from "../../src/kernels/structs.js";
+import { inNetns } from "../../src/linux/thread.js";
 import { type ArenaMemory, createArenaMemory } from "../../src/memory/arena.js";
 import { appendPacket, createBurst, destroyBurst, throwFault } from "../../src/memory/burst.js";
 import { allocateRegion, freeRegion } from "../../src/memory/region.js";
@@ -20,7 +21,8 @@ import { findOpener } from "../../src/ports/registry.js";
 
 export interface Bench {
   readonly arena: ArenaMemory;
-  open(locator: string, direction?: "in" | "out" | "both"): Promise<PortDriver>;
+  /** `namespace`: the network namespace the port is opened in; only for ports that open without waiting. */
+  open(locator: string, direction?: "in" | "out" | "both", namespace?: string): Promise<PortDriver>;
   /** Sends every packet, waiting where the port is full. `pieces`: bytes a descriptor, to make fragments. */
   send(
     port: PortDriver,
@@ -50,11 +52,16 @@ export function createBench(bytes = 32 * 2 ** 20): Bench {
   const out = createBurst(arena, 512);
   const before = freeFrames(arena);
 
-  async function open(text: string, direction: "in" | "out" | "both" = "in"): Promise<PortDriver> {
+  async function open(
+    text: string,
+    direction: "in" | "out" | "both" = "in",
+    namespace?: string,
+  ): Promise<PortDriver> {
     const locator = parseLocator(text);
     const opener = await findOpener(locator.kind);
     const signal = new AbortController().signal;
-    const port = await opener(arena, locator, { direction, wait: "interrupt", signal });
+    const start = () => opener(arena, locator, { direction, wait: "interrupt", signal });
+    const port = await (namespace === undefined ? start() : inNetns(namespace, start));
     ports.push(port);
     return port;
   }
@@ -193,4 +200,33 @@ export function pattern(length: number, seed = 0): Uint8Array {
   const bytes = new Uint8Array(length);
   for (let i = 0; i < length; i++) bytes[i] = (i * 31 + (i >>> 8) * 7 + seed * 13) & 255;
   return bytes;
+}
+
+/** Moves packets from one port to the other until the signal, as a forwarder does. */
+export async function pump(
+  arena: ArenaMemory,
+  from: PortDriver,
+  to: PortDriver,
+  signal: AbortSignal,
+): Promise<void> {
+  const burst = createBurst(arena, 512);
+  try {
+    while (!signal.aborted) {
+      if (from.receive(burst) === 0) {
+        await from.readable(signal);
+        continue;
+      }
+      const all = arena.u32[(burst + BURST_PACKETS) >>> 2];
+      for (let sent = 0; sent < all; ) {
+        sent = to.send(burst, sent);
+        if (sent < all) await to.writable(signal);
+      }
+      throwFault(arena, burst, arena.kernels.burstRelease(burst, 0));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  } finally {
+    destroyBurst(arena, burst);
+  }
 }

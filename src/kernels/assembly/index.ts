@@ -30,7 +30,9 @@ export { equalBytes } from "./equal";
 export { checksumFinish, checksumVerify } from "./finish";
 export { forwardEdge } from "./forward";
 export { gatherFlush, gatherOthers, gatherRelease, gatherRun, gatherTick } from "./gather";
+export { inboxFill, inboxPost, inboxReceived, inboxSplit, inboxUnpost } from "./inbox";
 export { copyBytes } from "./memory";
+export { outboxCalls, outboxCompleted, outboxRefuse, outboxSegment, outboxSent } from "./outbox";
 export {
   packetCopy,
   packetEnd,
@@ -43,6 +45,7 @@ export {
   packetStart,
   packetWrite,
 } from "./packet";
+export { packetBuild } from "./packet-send";
 export {
   burstBytes,
   burstCount,
@@ -59,8 +62,9 @@ export {
 export { scatterFrames, scatterPackets, scatterPackets } from "./scatter";
 export { packetFragment, packetSegment } from "./segment";
 export { swapBytes, swapBytes } from "./swap";
-export { udpPost, udpReceived, udpSplit, udpUnpost } from "./udp-receive";
-export { udpBuild, udpCalls, udpCompleted, udpRefuse, udpSegment, udpSent } from "./udp-send";
+export { tpacketBlocks, tpacketLarge, tpacketReady, tpacketSlots } from "./tpacket";
+export { udpBuild } from "./udp-send";
 export { virtioCommand, virtioComplete, virtioFill, virtioReceive, virtioSend } from "./virtio";
 export { virtqueueArm, virtqueueKick } from "./virtqueue";
+export { readVnet } from "./vnet";
 export { xdpComplete, xdpFill, xdpReceive, xdpSend } from "./xdp";

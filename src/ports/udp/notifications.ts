@@ -1,8 +1,8 @@
 // The error queue of a socket with SO_ZEROCOPY: notices that calls are done
 // (Documentation/networking/msg_zerocopy.rst; struct sock_extended_err, linux/errqueue.h).
 
-import { MESSAGE_CONTROL, MESSAGE_CONTROL_LENGTH } from "../../kernels/structs-udp.js";
-import { libc, loadKoffi } from "../../linux/libc.js";
+import { MESSAGE_CONTROL, MESSAGE_CONTROL_LENGTH } from "../../kernels/structs-messages.js";
+import { libc } from "../../linux/libc.js";
 import { MSG_DONTWAIT, MSG_ERRQUEUE } from "../../linux/socket.js";
 import type { ArenaMemory } from "../../memory/arena.js";
 import type { UdpSocket } from "./socket.js";
@@ -20,15 +20,14 @@ export interface Notifications {
 }
 
 export function createNotifications(arena: ArenaMemory, socket: UdpSocket, state: UdpState): Notifications {
-  const { recvmsg } = libc();
+  const { recvmsg, addressOf } = libc();
   const control = new DataView(new ArrayBuffer(CONTROL_BYTES));
   const header = new DataView(new ArrayBuffer(56));
-  const { address } = loadKoffi();
   let copied = 0;
 
   function reap(): void {
     for (;;) {
-      header.setBigUint64(MESSAGE_CONTROL, address(control), true);
+      header.setBigUint64(MESSAGE_CONTROL, addressOf(control), true);
       header.setBigUint64(MESSAGE_CONTROL_LENGTH, BigInt(CONTROL_BYTES), true);
       // EAGAIN: nothing more to tell. Any other error shows again, and is dealt with, where data is sent.
       if (recvmsg(socket.fd, header, MSG_ERRQUEUE | MSG_DONTWAIT) < 0) return;
@@ -47,7 +46,7 @@ export function createNotifications(arena: ArenaMemory, socket: UdpSocket, state
     const low = control.getUint32(at + 8, true);
     const high = control.getUint32(at + 12, true);
     if (control.getUint8(at + 6) & SO_EE_CODE_ZEROCOPY_COPIED) copied += high - low + 1;
-    arena.kernels.udpCompleted(state.send, low, high);
+    arena.kernels.outboxCompleted(state.send, low, high);
   }
 
   return { reap, copied: () => copied };

@@ -1,5 +1,5 @@
 import { BURST_CAPACITY, BURST_COUNT } from "../../kernels/structs.js";
-import { UDP_RX_CURSOR, UDP_RX_READY } from "../../kernels/structs-udp.js";
+import { INBOX_CURSOR, INBOX_READY } from "../../kernels/structs-messages.js";
 import { ERRNO, systemError } from "../../linux/errno.js";
 import { libc } from "../../linux/libc.js";
 import { arenaBase } from "../../linux/mapping.js";
@@ -49,7 +49,7 @@ export function createReceiver(
   let starved = false;
   let density = 1; // descriptors a message, as last seen: how many messages to ask for
 
-  const pending = () => u32[(at + UDP_RX_CURSOR) >>> 2] < u32[(at + UDP_RX_READY) >>> 2];
+  const pending = () => u32[(at + INBOX_CURSOR) >>> 2] < u32[(at + INBOX_READY) >>> 2];
 
   /** Receives at most `most` messages; 0: nothing there. */
   function fetch(most: number): number {
@@ -67,18 +67,18 @@ export function createReceiver(
     const capacity = u32[(burst + BURST_CAPACITY) >>> 2];
     let packets = 0;
     starved = false;
-    if (pending()) packets = kernels.udpSplit(at, burst);
+    if (pending()) packets = kernels.inboxSplit(at, burst);
     while (!pending()) {
       const before = u32[(burst + BURST_COUNT) >>> 2];
       const wanted = Math.floor((capacity - before) / density);
       if (wanted < 1 && before > 0) break;
-      const posted = kernels.udpPost(at);
+      const posted = kernels.inboxPost(at);
       starved = posted === 0;
       const most = Math.min(posted, Math.max(wanted, 1));
       const count = starved ? 0 : fetch(most);
       if (count === 0) break;
-      kernels.udpReceived(at, count);
-      packets += kernels.udpSplit(at, burst);
+      kernels.inboxReceived(at, count);
+      packets += kernels.inboxSplit(at, burst);
       if (!pending()) density = Math.max(1, Math.ceil((u32[(burst + BURST_COUNT) >>> 2] - before) / count));
       if (count < most) break;
     }

@@ -1,14 +1,14 @@
 import { BURST_PACKETS } from "../../kernels/structs.js";
 import {
-  UDP_TX_FRAME_HEAD,
-  UDP_TX_FRAME_TAIL,
-  UDP_TX_HELD,
-  UDP_TX_ID_HEAD,
-  UDP_TX_ID_TAIL,
-  UDP_TX_LOOKED,
-  UDP_TX_RANGES,
-  UDP_TX_SEGMENT_LIMIT,
-} from "../../kernels/structs-udp.js";
+  OUTBOX_FRAME_HEAD,
+  OUTBOX_FRAME_TAIL,
+  OUTBOX_HELD,
+  OUTBOX_ID_HEAD,
+  OUTBOX_ID_TAIL,
+  OUTBOX_LOOKED,
+  OUTBOX_RANGES,
+  OUTBOX_SEGMENT_LIMIT,
+} from "../../kernels/structs-messages.js";
 import { ERRNO, systemError } from "../../linux/errno.js";
 import { libc } from "../../linux/libc.js";
 import { arenaBase } from "../../linux/mapping.js";
@@ -52,17 +52,17 @@ export function createSender(
     while (next < packets) {
       if (zeroCopy) notices.reap();
       const built = throwFault(arena, burst, kernels.udpBuild(at, burst, next));
-      const messages = zeroCopy ? Math.min(built, kernels.udpCalls(at)) : built;
-      if (messages === 0) return built === 0 ? word(UDP_TX_LOOKED) : u32[word(UDP_TX_RANGES) >>> 2];
+      const messages = zeroCopy ? Math.min(built, kernels.outboxCalls(at)) : built;
+      if (messages === 0) return built === 0 ? word(OUTBOX_LOOKED) : u32[word(OUTBOX_RANGES) >>> 2];
       const flags = MSG_DONTWAIT | (zeroCopy ? MSG_ZEROCOPY : 0);
       const sent = sendmmsg(socket.fd, headers, messages, flags);
       if (sent >= 0) {
-        next = kernels.udpSent(at, burst, built, sent, zeroCopy ? 1 : 0) >>> 0;
+        next = kernels.outboxSent(at, burst, built, sent, zeroCopy ? 1 : 0) >>> 0;
         zeroCopy = socket.zeroCopy;
         continue;
       }
       const code = errno();
-      next = u32[word(UDP_TX_RANGES) >>> 2];
+      next = u32[word(OUTBOX_RANGES) >>> 2];
       const again = retried === next;
       retried = next;
       if (code === ERRNO.EAGAIN) return next;
@@ -74,14 +74,14 @@ export function createSender(
         continue;
       }
       if (code === ERRNO.ENOBUFS || code === ERRNO.ENOMEM) return next;
-      const segment = kernels.udpSegment(at);
+      const segment = kernels.outboxSegment(at);
       if (segment !== 0 && (code === ERRNO.EMSGSIZE || code === ERRNO.EINVAL || code === ERRNO.EIO)) {
         // The way out does not take segments of that size (EIO: of any size): send them one by one.
-        u32[(at + UDP_TX_SEGMENT_LIMIT) >>> 2] = code === ERRNO.EIO ? 0 : segment - 1;
+        u32[(at + OUTBOX_SEGMENT_LIMIT) >>> 2] = code === ERRNO.EIO ? 0 : segment - 1;
         continue;
       }
       if (countIcmp(icmp, code) && !again) continue;
-      next = kernels.udpRefuse(at, burst) >>> 0;
+      next = kernels.outboxRefuse(at, burst) >>> 0;
     }
     return next;
   }
@@ -89,7 +89,7 @@ export function createSender(
   return {
     send,
     reap: notices.reap,
-    held: () => word(UDP_TX_HELD),
+    held: () => word(OUTBOX_HELD),
     copiedAfterAll: notices.copied,
   };
 }
@@ -97,5 +97,5 @@ export function createSender(
 /** Whether the kernel reads frames of calls made with MSG_ZEROCOPY. */
 export function zeroCopyOpen(arena: ArenaMemory, state: UdpState): boolean {
   const word = (offset: number) => arena.u32[(state.send + offset) >>> 2];
-  return word(UDP_TX_ID_HEAD) !== word(UDP_TX_ID_TAIL) || word(UDP_TX_FRAME_HEAD) !== word(UDP_TX_FRAME_TAIL);
+  return word(OUTBOX_ID_HEAD) !== word(OUTBOX_ID_TAIL) || word(OUTBOX_FRAME_HEAD) !== word(OUTBOX_FRAME_TAIL);
 }

@@ -1,27 +1,26 @@
 // udp://HOST:PORT: datagrams in and out of the arena through recvmmsg and sendmmsg, with GRO and GSO.
 import { setTimeout as sleep } from "node:timers/promises";
 import {
+  INBOX_BYTES,
+  INBOX_OVERSIZE,
+  INBOX_PACKETS,
+  INBOX_TRUNCATED,
+  MOST_VECTORS,
+  OUTBOX_BYTES,
+  OUTBOX_COPIED,
+  OUTBOX_NOWHERE,
+  OUTBOX_OVERSIZE,
+  OUTBOX_PACKETS,
+  OUTBOX_REFUSED,
   SENDER_LENGTH,
   SENDER_SIZE,
   SENDERS_COUNT,
   SENDERS_ENTRIES,
-  UDP_MOST_VECTORS,
-  UDP_RX_BYTES,
-  UDP_RX_OVERSIZE,
-  UDP_RX_PACKETS,
-  UDP_RX_TRUNCATED,
-  UDP_TX_BYTES,
-  UDP_TX_COPIED,
-  UDP_TX_NOWHERE,
-  UDP_TX_OVERSIZE,
-  UDP_TX_PACKETS,
-  UDP_TX_REFUSED,
-} from "../../kernels/structs-udp.js";
+} from "../../kernels/structs-messages.js";
 import { libc } from "../../linux/libc.js";
 import { decodeAddress, formatAddress } from "../../linux/socket.js";
 import { watch } from "../../linux/watch.js";
 import type { ArenaMemory } from "../../memory/arena.js";
-import { releaseOwner } from "../../memory/owners.js";
 import type { Locator } from "../locator.js";
 import type { Capabilities, DriverCounters, DriverOptions, PortDriver } from "../port.js";
 import { readUdpLocator, type UdpOptions } from "./address.js";
@@ -63,22 +62,22 @@ export async function openUdp(
 
   function counters(): DriverCounters {
     const { receive, send } = state;
-    const truncated = count(receive + UDP_RX_TRUNCATED);
-    const oversize = count(receive + UDP_RX_OVERSIZE);
+    const truncated = count(receive + INBOX_TRUNCATED);
+    const oversize = count(receive + INBOX_OVERSIZE);
     return {
       received: {
-        packets: count(receive + UDP_RX_PACKETS) + truncated + oversize,
-        bytes: count(receive + UDP_RX_BYTES),
+        packets: count(receive + INBOX_PACKETS) + truncated + oversize,
+        bytes: count(receive + INBOX_BYTES),
       },
-      transmitted: { packets: count(send + UDP_TX_PACKETS), bytes: count(send + UDP_TX_BYTES) },
+      transmitted: { packets: count(send + OUTBOX_PACKETS), bytes: count(send + OUTBOX_BYTES) },
       dropped: {
         kernel: kernelDropped(),
         truncated,
-        oversize: oversize + count(send + UDP_TX_OVERSIZE),
-        unaddressed: count(send + UDP_TX_NOWHERE),
-        refused: count(send + UDP_TX_REFUSED),
+        oversize: oversize + count(send + OUTBOX_OVERSIZE),
+        unaddressed: count(send + OUTBOX_NOWHERE),
+        refused: count(send + OUTBOX_REFUSED),
       },
-      copies: { kernel: count(receive + UDP_RX_BYTES) + count(send + UDP_TX_COPIED) },
+      copies: { kernel: count(receive + INBOX_BYTES) + count(send + OUTBOX_COPIED) },
       held: sender.held(),
       errors: { ...icmp },
     };
@@ -96,9 +95,6 @@ export async function openUdp(
     closed = true;
     watching.close();
     libc().close(socket.fd);
-    arena.kernels.udpUnpost(state.receive);
-    releaseOwner(arena, state.receiveOwner);
-    if (state.sendOwner !== 0) releaseOwner(arena, state.sendOwner);
     state.free();
   }
 
@@ -154,7 +150,7 @@ function capabilities(socket: UdpSocket, options: UdpOptions): Capabilities {
     mtu: longestDatagram(socket.six),
     queues: 1,
     live: true,
-    fragments: UDP_MOST_VECTORS - 1,
+    fragments: MOST_VECTORS - 1,
     checksum: { rx: true, tx: true },
     segmentation: false,
     headerSplit: false,

@@ -22,6 +22,31 @@ import {
   META_WIRE_LENGTH,
 } from "../structs";
 import {
+  INBOX_BASE,
+  INBOX_BYTES,
+  INBOX_CONTROL_SIZE,
+  INBOX_CONTROLS,
+  INBOX_CURSOR,
+  INBOX_DIRTY,
+  INBOX_HEADERS,
+  INBOX_IOVECS,
+  INBOX_KEPT,
+  INBOX_MESSAGES,
+  INBOX_NAMES,
+  INBOX_NANOSECONDS,
+  INBOX_OFFSET,
+  INBOX_OVERSIZE,
+  INBOX_OWNER,
+  INBOX_PACKETS,
+  INBOX_READY,
+  INBOX_SECONDS,
+  INBOX_SEGMENT,
+  INBOX_SENDER,
+  INBOX_SENDERS,
+  INBOX_SLOTS,
+  INBOX_STAMPED,
+  INBOX_TRUNCATED,
+  INBOX_VECTORS,
   MESSAGE_CONTROL_LENGTH,
   MESSAGE_FLAGS,
   MESSAGE_LENGTH,
@@ -36,33 +61,8 @@ import {
   SENDERS_REFUSED,
   SENDERS_SEED,
   SENDERS_SLOTS,
-  UDP_RX_BASE,
-  UDP_RX_BYTES,
-  UDP_RX_CONTROL_SIZE,
-  UDP_RX_CONTROLS,
-  UDP_RX_CURSOR,
-  UDP_RX_DIRTY,
-  UDP_RX_HEADERS,
-  UDP_RX_IOVECS,
-  UDP_RX_KEPT,
-  UDP_RX_MESSAGES,
-  UDP_RX_NAMES,
-  UDP_RX_NANOSECONDS,
-  UDP_RX_OFFSET,
-  UDP_RX_OVERSIZE,
-  UDP_RX_OWNER,
-  UDP_RX_PACKETS,
-  UDP_RX_READY,
-  UDP_RX_SECONDS,
-  UDP_RX_SEGMENT,
-  UDP_RX_SENDER,
-  UDP_RX_SENDERS,
-  UDP_RX_SLOTS,
-  UDP_RX_STAMPED,
-  UDP_RX_TRUNCATED,
-  UDP_RX_VECTORS,
   VECTOR_SIZE,
-} from "../structs-udp";
+} from "../structs-messages";
 import { addReference, frameMask, frameShift, moveFrame, releaseFrame, selfOwner, takeFrame } from "./arena";
 
 const SOL_SOCKET: u32 = 1;
@@ -75,14 +75,14 @@ const AF_INET: u32 = 2;
 const AF_INET6: u32 = 10;
 
 /** Puts frames where vectors lack them and readies the headers. Returns how many messages can be received into. */
-export function udpPost(state: u32): u32 {
-  const dirty = load<u32>(state, UDP_RX_DIRTY);
-  const vectors = load<u32>(state, UDP_RX_VECTORS);
-  const slots = load<u32>(state, UDP_RX_SLOTS);
-  const iovecs = load<u32>(state, UDP_RX_IOVECS);
-  const headers = load<u32>(state, UDP_RX_HEADERS);
-  const base = load<u64>(state, UDP_RX_BASE);
-  const owner = load<u32>(state, UDP_RX_OWNER);
+export function inboxPost(state: u32): u32 {
+  const dirty = load<u32>(state, INBOX_DIRTY);
+  const vectors = load<u32>(state, INBOX_VECTORS);
+  const slots = load<u32>(state, INBOX_SLOTS);
+  const iovecs = load<u32>(state, INBOX_IOVECS);
+  const headers = load<u32>(state, INBOX_HEADERS);
+  const base = load<u64>(state, INBOX_BASE);
+  const owner = load<u32>(state, INBOX_OWNER);
   for (let message: u32 = 0; message < dirty; message++) {
     const first = message * vectors;
     // A message is filled from its first vector on, so the first full one ends the search.
@@ -101,11 +101,11 @@ export function udpPost(state: u32): u32 {
     }
     const header = headers + message * MESSAGE_SIZE;
     store<u32>(header, SENDER_SIZE - 4, MESSAGE_NAME_LENGTH);
-    store<u64>(header, UDP_RX_CONTROL_SIZE, MESSAGE_CONTROL_LENGTH);
+    store<u64>(header, INBOX_CONTROL_SIZE, MESSAGE_CONTROL_LENGTH);
     store<u32>(header, 0, MESSAGE_FLAGS);
   }
-  store<u32>(state, 0, UDP_RX_DIRTY);
-  return load<u32>(state, UDP_RX_MESSAGES);
+  store<u32>(state, 0, INBOX_DIRTY);
+  return load<u32>(state, INBOX_MESSAGES);
 }
 
 function dropSlot(slot: u32, owner: u32): void {
@@ -117,52 +117,62 @@ function dropSlot(slot: u32, owner: u32): void {
 }
 
 /** Takes note that the kernel filled `count` messages. */
-export function udpReceived(state: u32, count: u32): void {
-  store<u32>(state, count, UDP_RX_READY);
-  store<u32>(state, 0, UDP_RX_CURSOR);
-  store<u32>(state, 0, UDP_RX_OFFSET);
-  if (load<u32>(state, UDP_RX_DIRTY) < count) store<u32>(state, count, UDP_RX_DIRTY);
+export function inboxReceived(state: u32, count: u32): void {
+  store<u32>(state, count, INBOX_READY);
+  store<u32>(state, 0, INBOX_CURSOR);
+  store<u32>(state, 0, INBOX_OFFSET);
+  if (load<u32>(state, INBOX_DIRTY) < count) store<u32>(state, count, INBOX_DIRTY);
+}
+
+/** Takes note that `bytes` of one packet were read into the frames of the first message, outside recvmmsg. */
+export function inboxFill(state: u32, bytes: u32): void {
+  const header = load<u32>(state, INBOX_HEADERS);
+  store<u32>(header, bytes, MESSAGE_LENGTH);
+  store<u32>(header, 0, MESSAGE_FLAGS);
+  store<u32>(header, 0, MESSAGE_NAME_LENGTH);
+  store<u64>(header, 0, MESSAGE_CONTROL_LENGTH);
+  inboxReceived(state, 1);
 }
 
 /** Appends one packet a datagram to the burst until it is full or all that was received is split. Returns how many. */
-export function udpSplit(state: u32, burst: u32): u32 {
+export function inboxSplit(state: u32, burst: u32): u32 {
   const before = load<u32>(burst, BURST_PACKETS);
-  const ready = load<u32>(state, UDP_RX_READY);
-  let message = load<u32>(state, UDP_RX_CURSOR);
+  const ready = load<u32>(state, INBOX_READY);
+  let message = load<u32>(state, INBOX_CURSOR);
   for (; message < ready; message++) {
-    const header = load<u32>(state, UDP_RX_HEADERS) + message * MESSAGE_SIZE;
-    if (load<u32>(state, UDP_RX_OFFSET) == 0) {
+    const header = load<u32>(state, INBOX_HEADERS) + message * MESSAGE_SIZE;
+    if (load<u32>(state, INBOX_OFFSET) == 0) {
       if (load<u32>(header, MESSAGE_FLAGS) & MSG_TRUNC) {
-        store<u64>(state, load<u64>(state, UDP_RX_TRUNCATED) + 1, UDP_RX_TRUNCATED);
+        store<u64>(state, load<u64>(state, INBOX_TRUNCATED) + 1, INBOX_TRUNCATED);
         continue; // its frames stay posted
       }
       readControl(state, message, header);
     }
     if (!splitMessage(state, burst, message, load<u32>(header, MESSAGE_LENGTH))) break;
-    store<u32>(state, 0, UDP_RX_OFFSET);
+    store<u32>(state, 0, INBOX_OFFSET);
   }
-  store<u32>(state, message, UDP_RX_CURSOR);
+  store<u32>(state, message, INBOX_CURSOR);
   return load<u32>(burst, BURST_PACKETS) - before;
 }
 
-/** Splits one message from UDP_RX_OFFSET on; false when the burst is full first. */
+/** Splits one message from INBOX_OFFSET on; false when the burst is full first. */
 function splitMessage(state: u32, burst: u32, message: u32, length: u32): bool {
   const capacity = load<u32>(burst, BURST_CAPACITY);
   const descs = load<u32>(burst, BURST_DESCS);
   const metas = load<u32>(burst, BURST_METAS);
   const starts = load<u32>(burst, BURST_STARTS);
-  const owner = load<u32>(state, UDP_RX_OWNER);
-  const slots = load<u32>(state, UDP_RX_SLOTS) + ((message * load<u32>(state, UDP_RX_VECTORS)) << 2);
-  const segment = load<u32>(state, UDP_RX_SEGMENT);
-  const sender = load<u32>(state, UDP_RX_SENDER);
-  const flags: u32 = CHECKSUM_GOOD | (load<u32>(state, UDP_RX_STAMPED) != 0 ? META_STAMPED : 0);
-  const seconds = load<f64>(state, UDP_RX_SECONDS);
-  const nanoseconds = load<u32>(state, UDP_RX_NANOSECONDS);
+  const owner = load<u32>(state, INBOX_OWNER);
+  const slots = load<u32>(state, INBOX_SLOTS) + ((message * load<u32>(state, INBOX_VECTORS)) << 2);
+  const segment = load<u32>(state, INBOX_SEGMENT);
+  const sender = load<u32>(state, INBOX_SENDER);
+  const flags: u32 = CHECKSUM_GOOD | (load<u32>(state, INBOX_STAMPED) != 0 ? META_STAMPED : 0);
+  const seconds = load<f64>(state, INBOX_SECONDS);
+  const nanoseconds = load<u32>(state, INBOX_NANOSECONDS);
   const self = selfOwner();
-  let kept = load<u32>(state, UDP_RX_KEPT) != 0;
+  let kept = load<u32>(state, INBOX_KEPT) != 0;
   let packets = load<u32>(burst, BURST_PACKETS);
   let count = load<u32>(burst, BURST_COUNT);
-  let offset = load<u32>(state, UDP_RX_OFFSET);
+  let offset = load<u32>(state, INBOX_OFFSET);
   let whole = true;
   do {
     const size = min(segment == 0 ? length : segment, length - offset);
@@ -202,46 +212,42 @@ function splitMessage(state: u32, burst: u32, message: u32, length: u32): bool {
     offset = end;
   } while (offset < length);
   const appended = packets - load<u32>(burst, BURST_PACKETS);
-  store<u64>(state, load<u64>(state, UDP_RX_PACKETS) + appended, UDP_RX_PACKETS);
-  store<u64>(
-    state,
-    load<u64>(state, UDP_RX_BYTES) + (offset - load<u32>(state, UDP_RX_OFFSET)),
-    UDP_RX_BYTES,
-  );
+  store<u64>(state, load<u64>(state, INBOX_PACKETS) + appended, INBOX_PACKETS);
+  store<u64>(state, load<u64>(state, INBOX_BYTES) + (offset - load<u32>(state, INBOX_OFFSET)), INBOX_BYTES);
   store<u32>(burst, packets, BURST_PACKETS);
   store<u32>(burst, count, BURST_COUNT);
   if (!whole && appended == 0 && load<u32>(burst, BURST_COUNT) == 0)
     return dropRest(state, slots, offset, length);
   // Who gets the first packets may free the frame under the cursor before the rest is asked for.
-  if (!whole && !kept && (offset & frameMask) != 0 && offset != load<u32>(state, UDP_RX_OFFSET))
+  if (!whole && !kept && (offset & frameMask) != 0 && offset != load<u32>(state, INBOX_OFFSET))
     kept = addReference(load<u32>(slots + ((offset >> frameShift) << 2)));
-  store<u32>(state, offset, UDP_RX_OFFSET);
-  store<u32>(state, kept ? 1 : 0, UDP_RX_KEPT);
+  store<u32>(state, offset, INBOX_OFFSET);
+  store<u32>(state, kept ? 1 : 0, INBOX_KEPT);
   return whole;
 }
 
 /** A datagram that not even an empty burst can take: it goes, with what is left of its message. */
 function dropRest(state: u32, slots: u32, offset: u32, length: u32): bool {
-  const segment = load<u32>(state, UDP_RX_SEGMENT);
+  const segment = load<u32>(state, INBOX_SEGMENT);
   const left = segment == 0 ? 1 : (length - offset + segment - 1) / segment;
-  store<u64>(state, load<u64>(state, UDP_RX_OVERSIZE) + left, UDP_RX_OVERSIZE);
-  if (load<u32>(state, UDP_RX_KEPT) != 0) releaseFrame(load<u32>(slots + ((offset >> frameShift) << 2)));
-  store<u32>(state, 0, UDP_RX_KEPT);
+  store<u64>(state, load<u64>(state, INBOX_OVERSIZE) + left, INBOX_OVERSIZE);
+  if (load<u32>(state, INBOX_KEPT) != 0) releaseFrame(load<u32>(slots + ((offset >> frameShift) << 2)));
+  store<u32>(state, 0, INBOX_KEPT);
   if ((offset & frameMask) != 0) store<u32>(slots + ((offset >> frameShift) << 2), 0);
   // Frames not yet touched stay under their vectors, but no longer from the first one on.
-  for (let vector: u32 = 0; vector < load<u32>(state, UDP_RX_VECTORS); vector++)
-    dropSlot(slots + (vector << 2), load<u32>(state, UDP_RX_OWNER));
+  for (let vector: u32 = 0; vector < load<u32>(state, INBOX_VECTORS); vector++)
+    dropSlot(slots + (vector << 2), load<u32>(state, INBOX_OWNER));
   return true;
 }
 
 /** Reads the control messages and the sender of a message that is about to be split. */
 function readControl(state: u32, message: u32, header: u32): void {
-  const control = load<u32>(state, UDP_RX_CONTROLS) + message * UDP_RX_CONTROL_SIZE;
-  const length = <u32>min<u64>(load<u64>(header, MESSAGE_CONTROL_LENGTH), UDP_RX_CONTROL_SIZE);
-  store<u32>(state, 0, UDP_RX_SEGMENT);
-  store<u32>(state, 0, UDP_RX_STAMPED);
-  store<f64>(state, 0, UDP_RX_SECONDS);
-  store<u32>(state, 0, UDP_RX_NANOSECONDS);
+  const control = load<u32>(state, INBOX_CONTROLS) + message * INBOX_CONTROL_SIZE;
+  const length = <u32>min<u64>(load<u64>(header, MESSAGE_CONTROL_LENGTH), INBOX_CONTROL_SIZE);
+  store<u32>(state, 0, INBOX_SEGMENT);
+  store<u32>(state, 0, INBOX_STAMPED);
+  store<f64>(state, 0, INBOX_SECONDS);
+  store<u32>(state, 0, INBOX_NANOSECONDS);
   let at: u32 = 0;
   while (length - at >= CMSG_HEADER && at < length) {
     const size = load<u64>(control + at);
@@ -250,17 +256,17 @@ function readControl(state: u32, message: u32, header: u32): void {
     const type = load<u32>(control + at, 12);
     const data = control + at + CMSG_HEADER;
     if (level == SOL_UDP && type == UDP_GRO && size >= CMSG_HEADER + 4) {
-      store<u32>(state, load<u32>(data) & 0xffff, UDP_RX_SEGMENT);
+      store<u32>(state, load<u32>(data) & 0xffff, INBOX_SEGMENT);
     } else if (level == SOL_SOCKET && type == SCM_TIMESTAMPNS && size >= CMSG_HEADER + 16) {
-      store<f64>(state, <f64>load<i64>(data), UDP_RX_SECONDS);
-      store<u32>(state, load<u32>(data, 8), UDP_RX_NANOSECONDS);
-      store<u32>(state, 1, UDP_RX_STAMPED);
+      store<f64>(state, <f64>load<i64>(data), INBOX_SECONDS);
+      store<u32>(state, load<u32>(data, 8), INBOX_NANOSECONDS);
+      store<u32>(state, 1, INBOX_STAMPED);
     }
     at += (<u32>size + 7) & ~7;
   }
-  const name = load<u32>(state, UDP_RX_NAMES) + message * SENDER_SIZE;
+  const name = load<u32>(state, INBOX_NAMES) + message * SENDER_SIZE;
   const known = load<u32>(header, MESSAGE_NAME_LENGTH);
-  store<u32>(state, senderNumber(load<u32>(state, UDP_RX_SENDERS), name, known), UDP_RX_SENDER);
+  store<u32>(state, senderNumber(load<u32>(state, INBOX_SENDERS), name, known), INBOX_SENDER);
 }
 
 /** The number of the socket address at `name` (SENDER_SIZE bytes, which are put in order here); 0: no number left. */
@@ -317,20 +323,20 @@ function mix(value: u64): u64 {
 }
 
 /** Gives every frame under the vectors back to the pool, and what was received and not split. */
-export function udpUnpost(state: u32): void {
-  const slots = load<u32>(state, UDP_RX_SLOTS);
-  const vectors = load<u32>(state, UDP_RX_VECTORS);
-  const owner = load<u32>(state, UDP_RX_OWNER);
-  if (load<u32>(state, UDP_RX_KEPT) != 0) {
-    const under = load<u32>(state, UDP_RX_CURSOR) * vectors + (load<u32>(state, UDP_RX_OFFSET) >> frameShift);
+export function inboxUnpost(state: u32): void {
+  const slots = load<u32>(state, INBOX_SLOTS);
+  const vectors = load<u32>(state, INBOX_VECTORS);
+  const owner = load<u32>(state, INBOX_OWNER);
+  if (load<u32>(state, INBOX_KEPT) != 0) {
+    const under = load<u32>(state, INBOX_CURSOR) * vectors + (load<u32>(state, INBOX_OFFSET) >> frameShift);
     releaseFrame(load<u32>(slots + (under << 2)));
     store<u32>(slots + (under << 2), 0);
-    store<u32>(state, 0, UDP_RX_KEPT);
+    store<u32>(state, 0, INBOX_KEPT);
   }
-  const all = load<u32>(state, UDP_RX_MESSAGES) * vectors;
+  const all = load<u32>(state, INBOX_MESSAGES) * vectors;
   for (let vector: u32 = 0; vector < all; vector++) dropSlot(slots + (vector << 2), owner);
-  store<u32>(state, 0, UDP_RX_READY);
-  store<u32>(state, 0, UDP_RX_CURSOR);
-  store<u32>(state, 0, UDP_RX_OFFSET);
-  store<u32>(state, load<u32>(state, UDP_RX_MESSAGES), UDP_RX_DIRTY);
+  store<u32>(state, 0, INBOX_READY);
+  store<u32>(state, 0, INBOX_CURSOR);
+  store<u32>(state, 0, INBOX_OFFSET);
+  store<u32>(state, load<u32>(state, INBOX_MESSAGES), INBOX_DIRTY);
 }

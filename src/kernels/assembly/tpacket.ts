@@ -1,0 +1,352 @@
+// Out of an AF_PACKET ring into pool frames: one copy a packet, so that the kernel has its slot or block back at
+// once and nobody who keeps a packet can freeze the ring. Layouts: linux/if_packet.h.
+import {
+  BURST_CAPACITY,
+  BURST_COUNT,
+  BURST_DESCS,
+  BURST_METAS,
+  BURST_PACKETS,
+  BURST_STARTS,
+  CHECKSUM_GOOD,
+  CHECKSUM_PARTIAL,
+  CONTINUED,
+  DESC_ADDR,
+  DESC_LEN,
+  DESC_OPTIONS,
+  DESC_SIZE,
+  META_FLAGS,
+  META_HASH,
+  META_HASHED,
+  META_NANOSECONDS,
+  META_OUTGOING,
+  META_SECONDS,
+  META_SHIFT,
+  META_SIZE,
+  META_STAMPED,
+  META_WIRE_LENGTH,
+} from "../structs";
+import {
+  TPACKET_BYTES,
+  TPACKET_ETHERNET,
+  TPACKET_KINDS,
+  TPACKET_LARGE,
+  TPACKET_LEFT,
+  TPACKET_MALFORMED,
+  TPACKET_NEXT,
+  TPACKET_OVERSIZE,
+  TPACKET_PACKETS,
+  TPACKET_RING,
+  TPACKET_STARVED,
+  TPACKET_TRUNCATED,
+  TPACKET_UNIT,
+  TPACKET_UNIT_SIZE,
+  TPACKET_UNITS,
+  TPACKET_VNET,
+} from "../structs-messages";
+import { frameMask, frameShift, releaseFrame, takeFrame } from "./arena";
+import { inboxFill, inboxSplit } from "./inbox";
+import { readVnet } from "./vnet";
+
+const STATUS_USER: u32 = 1;
+const STATUS_COPY: u32 = 2;
+const STATUS_CSUM_NOT_READY: u32 = 8;
+const STATUS_VLAN_VALID: u32 = 0x10;
+const STATUS_VLAN_TPID_VALID: u32 = 0x40;
+const STATUS_CSUM_VALID: u32 = 0x80;
+const V2_HEADER: u32 = 32; // struct tpacket2_hdr; struct sockaddr_ll follows
+const V3_HEADER: u32 = 48; // struct tpacket3_hdr; struct sockaddr_ll follows
+const SLL_PACKET_TYPE: u32 = 10;
+const SLL_SIZE: u32 = 20;
+const PACKET_OUTGOING: u32 = 4;
+const ADDRESSES: u32 = 12; // bytes before a VLAN tag
+const TAG: u32 = 4;
+const HEADROOM: u32 = 64;
+
+// The packet being looked at, as either header tells it.
+let bytes: u32 = 0;
+let wire: u32 = 0;
+let status: u32 = 0;
+let tag: u32 = 0; // TPID and TCI in network order; 0: none was taken off
+let seconds: u32 = 0;
+let nanoseconds: u32 = 0;
+let kind: u32 = 0;
+let hash: u32 = 0;
+let body: u32 = 0; // where its bytes are
+
+function add(state: u32, counter: u32, value: u32): void {
+  store<u64>(state + counter, load<u64>(state + counter) + value);
+}
+
+function readTag(state: u32, tci: u32, tpid: u32): void {
+  tag = 0;
+  if (load<u32>(state, TPACKET_ETHERNET) == 0 || (status & STATUS_VLAN_VALID) == 0) return;
+  if ((status & STATUS_VLAN_TPID_VALID) == 0) tpid = 0x8100;
+  tag = bswap<u32>((tpid << 16) | (tci & 0xffff));
+}
+
+/** Reads a TPACKET_V2 slot; false when it contradicts itself. */
+function readSlot(state: u32, slot: u32): bool {
+  const size = load<u32>(state, TPACKET_UNIT_SIZE);
+  wire = load<u32>(slot, 4);
+  bytes = load<u32>(slot, 8);
+  const mac = <u32>load<u16>(slot, 12);
+  seconds = load<u32>(slot, 16);
+  nanoseconds = load<u32>(slot, 20);
+  kind = load<u8>(slot + V2_HEADER, SLL_PACKET_TYPE);
+  hash = 0;
+  body = slot + mac;
+  readTag(state, load<u16>(slot, 24), load<u16>(slot, 26));
+  return mac >= V2_HEADER + SLL_SIZE + load<u32>(state, TPACKET_VNET) && mac <= size && bytes <= size - mac;
+}
+
+/** Reads a packet of a TPACKET_V3 block that ends at `end`; false when it contradicts itself. */
+function readEntry(state: u32, at: u32, end: u32): bool {
+  if (end - at < V3_HEADER + SLL_SIZE) return false;
+  seconds = load<u32>(at, 4);
+  nanoseconds = load<u32>(at, 8);
+  bytes = load<u32>(at, 12);
+  wire = load<u32>(at, 16);
+  status = load<u32>(at, 20);
+  const mac = <u32>load<u16>(at, 24);
+  hash = load<u32>(at, 28);
+  kind = load<u8>(at + V3_HEADER, SLL_PACKET_TYPE);
+  body = at + mac;
+  readTag(state, load<u32>(at, 32), load<u16>(at, 36));
+  return (
+    mac >= V3_HEADER + SLL_SIZE + load<u32>(state, TPACKET_VNET) && mac <= end - at && bytes <= end - at - mac
+  );
+}
+
+/** Writes the metadata of the packet being looked at. */
+function describe(state: u32, meta: u32): void {
+  memory.fill(<usize>meta, 0, META_SIZE);
+  let flags: u32 = META_STAMPED;
+  if ((status & STATUS_CSUM_NOT_READY) != 0) flags |= CHECKSUM_PARTIAL;
+  else if ((status & STATUS_CSUM_VALID) != 0) flags |= CHECKSUM_GOOD;
+  if (kind == PACKET_OUTGOING) flags |= META_OUTGOING;
+  if (hash != 0) flags |= META_HASHED;
+  store<f64>(meta, seconds, META_SECONDS);
+  store<u32>(meta, nanoseconds, META_NANOSECONDS);
+  store<u32>(meta, hash, META_HASH);
+  store<u32>(meta, wire + (tag == 0 ? 0 : TAG), META_WIRE_LENGTH);
+  store<u16>(meta, <u16>flags, META_FLAGS);
+  const vnet = load<u32>(state, TPACKET_VNET);
+  if (vnet != 0) readVnet(body - vnet, meta);
+}
+
+// Copies in steps of 16 bytes, which may go up to 15 bytes past the end of either side.
+function copySteps(to: u32, from: u32, length: u32): void {
+  const end = to + length;
+  while (to < end) {
+    v128.store(to, v128.load(from));
+    to += 16;
+    from += 16;
+  }
+}
+
+/** Copies the packet being looked at to the end of the burst. False: no room, or no frames. */
+function append(state: u32, burst: u32): bool {
+  const frameSize = frameMask + 1;
+  const total = bytes + (tag == 0 ? 0 : TAG);
+  const first = frameSize - HEADROOM; // what the first frame can hold
+  const pieces: u32 = total <= first ? 1 : 1 + ((total - first + frameMask) >> frameShift);
+  const count = load<u32>(burst, BURST_COUNT);
+  const packets = load<u32>(burst, BURST_PACKETS);
+  const capacity = load<u32>(burst, BURST_CAPACITY);
+  if (count + pieces > capacity) {
+    if (count != 0) return false;
+    add(state, TPACKET_OVERSIZE, 1);
+    return true;
+  }
+  const descs = load<u32>(burst, BURST_DESCS) + count * DESC_SIZE;
+  const ringEnd =
+    load<u32>(state, TPACKET_RING) + load<u32>(state, TPACKET_UNITS) * load<u32>(state, TPACKET_UNIT_SIZE);
+  let from = body;
+  let left = total;
+  for (let piece: u32 = 0; piece < pieces; piece++) {
+    const frame = takeFrame();
+    if (frame == 0) {
+      for (let back: u32 = 0; back < piece; back++) releaseFrame(load<u32>(descs + back * DESC_SIZE));
+      store<u32>(state, 1, TPACKET_STARVED);
+      return false;
+    }
+    let to = frame;
+    let room = frameSize;
+    if (piece == 0) {
+      // Staggered, so that the heads of many packets do not fight for the same cache sets.
+      const stagger = ((frame >> frameShift) & 15) << 6;
+      to += HEADROOM + (total + stagger <= first ? stagger : 0);
+      room = frame + frameSize - to;
+    }
+    const length = min(left, room);
+    const desc = descs + piece * DESC_SIZE;
+    store<u64>(desc, to, DESC_ADDR);
+    store<u32>(desc, length, DESC_LEN);
+    store<u32>(desc, piece + 1 < pieces ? CONTINUED : 0, DESC_OPTIONS);
+    left -= length;
+    let copied = length;
+    if (piece == 0 && tag != 0 && bytes >= ADDRESSES) {
+      store<u64>(to, load<u64>(from));
+      store<u32>(to, load<u32>(from, 8), 8);
+      store<u32>(to, tag, ADDRESSES);
+      to += ADDRESSES + TAG;
+      from += ADDRESSES;
+      copied -= ADDRESSES + TAG;
+    }
+    // A whole step past a short packet stays within its frame: both start at multiples of 16.
+    if (copied <= 256 && (to & 15) == 0 && from + copied + 16 <= ringEnd) copySteps(to, from, copied);
+    else memory.copy(<usize>to, <usize>from, <usize>copied);
+    from += copied;
+  }
+  describe(state, load<u32>(burst, BURST_METAS) + (packets << META_SHIFT));
+  store<u32>(load<u32>(burst, BURST_STARTS) + (packets << 2), count);
+  store<u32>(burst, count + pieces, BURST_COUNT);
+  store<u32>(burst, packets + 1, BURST_PACKETS);
+  add(state, TPACKET_PACKETS, 1);
+  add(state, TPACKET_BYTES, total);
+  return true;
+}
+
+function nextUnit(state: u32, unit: u32): u32 {
+  unit = unit + 1 == load<u32>(state, TPACKET_UNITS) ? 0 : unit + 1;
+  store<u32>(state, unit, TPACKET_UNIT);
+  return unit;
+}
+
+/** Copies packets out of TPACKET_V2 slots until the burst is full or the ring is empty. Returns how many. */
+export function tpacketSlots(state: u32, burst: u32): u32 {
+  const before = load<u32>(burst, BURST_PACKETS);
+  const size = load<u32>(state, TPACKET_UNIT_SIZE);
+  const ring = load<u32>(state, TPACKET_RING);
+  const kinds = load<u32>(state, TPACKET_KINDS);
+  let unit = load<u32>(state, TPACKET_UNIT);
+  store<u32>(state, 0, TPACKET_LARGE);
+  store<u32>(state, 0, TPACKET_STARVED);
+  while (true) {
+    const slot = ring + unit * size;
+    status = atomic.load<u32>(slot);
+    if ((status & STATUS_USER) == 0) break;
+    if (!readSlot(state, slot)) add(state, TPACKET_MALFORMED, 1);
+    else if ((status & STATUS_COPY) != 0) {
+      store<u32>(state, 1, TPACKET_LARGE);
+      break;
+    } else if (bytes < wire && body + bytes == slot + size) add(state, TPACKET_TRUNCATED, 1);
+    else if (((kinds >> (kind & 31)) & 1) != 0 && !append(state, burst)) break;
+    atomic.store<u32>(slot, 0);
+    unit = nextUnit(state, unit);
+  }
+  return load<u32>(burst, BURST_PACKETS) - before;
+}
+
+/**
+ * Appends the packet that no slot could hold, once it was read from the socket into `inbox`, and gives its slot
+ * back. `length` 0: it could not be read, and is counted as truncated. Returns how many packets were appended.
+ */
+export function tpacketLarge(state: u32, inbox: u32, burst: u32, length: u32): u32 {
+  const unit = load<u32>(state, TPACKET_UNIT);
+  const slot = load<u32>(state, TPACKET_RING) + unit * load<u32>(state, TPACKET_UNIT_SIZE);
+  status = load<u32>(slot);
+  const sound = readSlot(state, slot);
+  let appended: u32 = 0;
+  if (sound && ((load<u32>(state, TPACKET_KINDS) >> (kind & 31)) & 1) != 0) {
+    if (length != 0) {
+      inboxFill(inbox, length);
+      appended = inboxSplit(inbox, burst);
+    }
+    if (appended != 0) {
+      const packet = load<u32>(burst, BURST_PACKETS) - 1;
+      describe(state, load<u32>(burst, BURST_METAS) + (packet << META_SHIFT));
+      if (tag != 0 && !insertTag(burst, packet)) appended = 0;
+    }
+    if (appended == 0) add(state, TPACKET_TRUNCATED, 1);
+    else {
+      add(state, TPACKET_PACKETS, 1);
+      add(state, TPACKET_BYTES, length + (tag == 0 ? 0 : TAG));
+    }
+  } else if (!sound) add(state, TPACKET_MALFORMED, 1);
+  atomic.store<u32>(slot, 0);
+  nextUnit(state, unit);
+  return appended;
+}
+
+/** Puts the tag back into the last packet of the burst, with a head frame for what comes before it. */
+function insertTag(burst: u32, packet: u32): bool {
+  const start = load<u32>(load<u32>(burst, BURST_STARTS) + (packet << 2));
+  const count = load<u32>(burst, BURST_COUNT);
+  const first = load<u32>(burst, BURST_DESCS) + start * DESC_SIZE;
+  const frame = takeFrame();
+  if (frame == 0) {
+    for (let index = start; index < count; index++)
+      releaseFrame(load<u32>(load<u32>(burst, BURST_DESCS) + index * DESC_SIZE));
+    store<u32>(burst, start, BURST_COUNT);
+    store<u32>(burst, packet, BURST_PACKETS);
+    return false;
+  }
+  const old = load<u32>(first, DESC_ADDR);
+  memory.copy(<usize>(frame + HEADROOM), <usize>old, <usize>ADDRESSES);
+  store<u32>(frame + HEADROOM, tag, ADDRESSES);
+  store<u64>(first, old + ADDRESSES, DESC_ADDR);
+  store<u32>(first, load<u32>(first, DESC_LEN) - ADDRESSES, DESC_LEN);
+  memory.copy(<usize>(first + DESC_SIZE), <usize>first, <usize>((count - start) * DESC_SIZE));
+  store<u64>(first, frame + HEADROOM, DESC_ADDR);
+  store<u32>(first, ADDRESSES + TAG, DESC_LEN);
+  store<u32>(first, CONTINUED, DESC_OPTIONS);
+  store<u32>(burst, count + 1, BURST_COUNT);
+  return true;
+}
+
+/** Copies packets out of TPACKET_V3 blocks until the burst is full or no block is ready. Returns how many. */
+export function tpacketBlocks(state: u32, burst: u32): u32 {
+  const before = load<u32>(burst, BURST_PACKETS);
+  const size = load<u32>(state, TPACKET_UNIT_SIZE);
+  const ring = load<u32>(state, TPACKET_RING);
+  const kinds = load<u32>(state, TPACKET_KINDS);
+  let unit = load<u32>(state, TPACKET_UNIT);
+  store<u32>(state, 0, TPACKET_STARVED);
+  while (true) {
+    const block = ring + unit * size;
+    let at = load<u32>(state, TPACKET_NEXT);
+    let left = load<u32>(state, TPACKET_LEFT);
+    if (at == 0) {
+      if ((atomic.load<u32>(block, 8) & STATUS_USER) == 0) break;
+      left = load<u32>(block, 12);
+      at = load<u32>(block, 16);
+    }
+    let full = false;
+    while (left != 0) {
+      if (at > size || !readEntry(state, block + at, block + size)) {
+        add(state, TPACKET_MALFORMED, left);
+        left = 0;
+        break;
+      }
+      if (((kinds >> (kind & 31)) & 1) != 0 && !append(state, burst)) {
+        full = true;
+        break;
+      }
+      left--;
+      const step = load<u32>(block + at);
+      if (left != 0 && (step == 0 || step > size)) {
+        add(state, TPACKET_MALFORMED, left);
+        left = 0;
+        break;
+      }
+      at += step;
+    }
+    if (full) {
+      store<u32>(state, at, TPACKET_NEXT);
+      store<u32>(state, left, TPACKET_LEFT);
+      break;
+    }
+    store<u32>(state, 0, TPACKET_NEXT);
+    atomic.store<u32>(block, 0, 8);
+    unit = nextUnit(state, unit);
+  }
+  return load<u32>(burst, BURST_PACKETS) - before;
+}
+
+/** True when a packet waits in the ring; `blocks`: it is one of TPACKET_V3. */
+export function tpacketReady(state: u32, blocks: u32): bool {
+  const unit =
+    load<u32>(state, TPACKET_RING) + load<u32>(state, TPACKET_UNIT) * load<u32>(state, TPACKET_UNIT_SIZE);
+  return (atomic.load<u32>(unit + (blocks != 0 ? 8 : 0)) & STATUS_USER) != 0;
+}

@@ -1,0 +1,179 @@
+// AF_PACKET sockets (packet(7), linux/if_packet.h) and what they ask of an interface (netdevice(7)).
+import { check, type Hints, systemError } from "./errno.js";
+import { libc } from "./libc.js";
+import { AF_PACKET, getOption, openSocket, SOCK_RAW, SOL_SOCKET, setOption, tryOption } from "./socket.js";
+
+const SOL_PACKET = 263;
+const PACKET_ADD_MEMBERSHIP = 1;
+const PACKET_RX_RING = 5;
+const PACKET_STATISTICS = 6;
+const PACKET_COPY_THRESH = 7;
+const PACKET_VERSION = 10;
+const PACKET_VNET_HDR = 15;
+const PACKET_TIMESTAMP = 17;
+const PACKET_FANOUT = 18;
+const PACKET_QDISC_BYPASS = 20;
+const PACKET_IGNORE_OUTGOING = 23;
+const PACKET_MR_PROMISC = 1;
+const SO_ERROR = 4;
+const SO_ATTACH_FILTER = 26;
+const SOF_TIMESTAMPING_RAW_HARDWARE = 64;
+const HWTSTAMP_FILTER_ALL = 1;
+const SIOCGIFNAME = 0x8910;
+const SIOCGIFMTU = 0x8921;
+const SIOCGIFHWADDR = 0x8927;
+const SIOCSHWTSTAMP = 0x89b0;
+const ETH_P_ALL = 3;
+const VNET_HEADER = 10; // struct virtio_net_hdr
+
+/** A packet socket that receives nothing until it is bound. Throws EPERM without CAP_NET_RAW. */
+export function openPacketSocket(subject: string): number {
+  return openSocket(AF_PACKET, SOCK_RAW, 0, subject, {
+    EPERM: "it needs CAP_NET_RAW: run as root, or setcap cap_net_raw+ep on the node binary",
+  });
+}
+
+/** Binds to an interface by index, to receive every protocol or (for a socket that only sends) none. */
+export function bindPacketSocket(fd: number, index: number, receives: boolean, subject: string): void {
+  // struct sockaddr_ll
+  const address = new DataView(new ArrayBuffer(20));
+  address.setUint16(0, AF_PACKET, true);
+  address.setUint16(2, receives ? ETH_P_ALL : 0);
+  address.setInt32(4, index, true);
+  check(libc().bind(fd, address, address.byteLength), "bind", subject);
+}
+
+/** Puts struct virtio_net_hdr before each packet, both ways; returns its length, or 0 where the kernel has it not. */
+export function enableVnetHeader(fd: number): number {
+  return tryOption(fd, SOL_PACKET, PACKET_VNET_HDR, 1) ? VNET_HEADER : 0;
+}
+
+/** A ring as the kernel lays it out: `blocks` of `blockSize` bytes; slots of `frameSize` in them for TPACKET_V2. */
+export interface PacketRing {
+  readonly blocks: number;
+  readonly blockSize: number;
+  /** Of a slot; 0: TPACKET_V3, blocks filled packet after packet. */
+  readonly frameSize: number;
+  /** TPACKET_V3: milliseconds after which a block that has packets is handed over. */
+  readonly delay: number;
+}
+
+/** Makes the receive ring, to be mapped over the arena. */
+export function createPacketRing(fd: number, ring: PacketRing, subject: string): void {
+  const { blocks, blockSize, frameSize, delay } = ring;
+  const blockMode = frameSize === 0;
+  setOption(fd, SOL_PACKET, PACKET_VERSION, blockMode ? 2 : 1, subject);
+  // A packet that no slot can hold waits in the socket's queue, whole.
+  if (!blockMode) setOption(fd, SOL_PACKET, PACKET_COPY_THRESH, 1, subject);
+  const slot = blockMode ? 2048 : frameSize;
+  const request = [blockSize, blocks, slot, (blockSize / slot) * blocks]; // struct tpacket_req
+  if (blockMode) request.push(delay, 0, 0); // struct tpacket_req3
+  setOption(fd, SOL_PACKET, PACKET_RX_RING, new Uint32Array(request), subject, {
+    ENOMEM: "the kernel has no contiguous memory for the ring: ask for a smaller buffer=",
+  });
+}
+
+/** Receive what is not for this machine too. Ends with the socket. */
+export function joinPromiscuous(fd: number, index: number, subject: string): void {
+  const request = new Uint32Array([index, PACKET_MR_PROMISC, 0, 0]); // struct packet_mreq
+  setOption(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, request, subject);
+}
+
+/** Leaves out what this machine sends; false on kernels before 4.20. */
+export function ignoreOutgoing(fd: number): boolean {
+  return tryOption(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, 1);
+}
+
+/** Sends past the queueing discipline: faster, unseen by captures on the interface. */
+export function bypassQdisc(fd: number, subject: string): void {
+  setOption(fd, SOL_PACKET, PACKET_QDISC_BYPASS, 1, subject);
+}
+
+/** Shares the traffic with the other sockets of group `id`; the socket must be bound. */
+export function joinFanout(fd: number, id: number, mode: number, subject: string): void {
+  setOption(fd, SOL_PACKET, PACKET_FANOUT, id | (mode << 16), subject, {
+    EINVAL: "the group has another mode, interface or traffic=",
+    EALREADY: "the group has another mode or interface",
+  });
+}
+
+/** Asks the card to stamp what it receives, and the ring to carry its stamps. Throws where it cannot. */
+export function stampInHardware(fd: number, name: string, subject: string): void {
+  const hints: Hints = { EOPNOTSUPP: "the card has no timestamps: `ethtool -T` says what it has" };
+  // struct hwtstamp_config, named by an ifreq
+  const config = new Int32Array([0, 0, HWTSTAMP_FILTER_ALL]);
+  check(
+    libc().ioctl(fd, SIOCSHWTSTAMP, interfaceRequest(name, config)),
+    "ioctl SIOCSHWTSTAMP",
+    subject,
+    hints,
+  );
+  setOption(fd, SOL_PACKET, PACKET_TIMESTAMP, SOF_TIMESTAMPING_RAW_HARDWARE, subject);
+}
+
+/** Packets that met the filter, drops and freezes of the ring since the last call. */
+export function packetStatistics(
+  fd: number,
+  blocks: boolean,
+  subject: string,
+): { drops: number; freezes: number } {
+  const statistics = new Uint32Array(blocks ? 3 : 2); // struct tpacket_stats(_v3)
+  getOption(fd, SOL_PACKET, PACKET_STATISTICS, statistics, subject);
+  return { drops: statistics[1], freezes: statistics[2] ?? 0 };
+}
+
+/** Puts a classic BPF program (struct sock_filter each: code, jt, jf, k) before the socket. */
+export function attachSocketFilter(
+  fd: number,
+  program: readonly (readonly [code: number, jt: number, jf: number, k: number])[],
+  subject: string,
+): void {
+  const code = new DataView(new ArrayBuffer(8 * program.length));
+  program.forEach(([operation, jt, jf, k], index) => {
+    code.setUint16(8 * index, operation, true);
+    code.setUint8(8 * index + 2, jt);
+    code.setUint8(8 * index + 3, jf);
+    code.setUint32(8 * index + 4, k, true);
+  });
+  // struct sock_fprog
+  const head = new DataView(new ArrayBuffer(16));
+  head.setUint16(0, program.length, true);
+  head.setBigUint64(8, libc().addressOf(code), true);
+  setOption(fd, SOL_SOCKET, SO_ATTACH_FILTER, head, subject, {
+    EINVAL: "the kernel does not take this filter",
+    ENOMEM: "net.core.optmem_max is the limit",
+  });
+}
+
+/** The error that waits at a socket, which is thereby cleared; 0: none. */
+export function takeSocketError(fd: number, subject: string): number {
+  const error = new Int32Array(1);
+  getOption(fd, SOL_SOCKET, SO_ERROR, error, subject);
+  return error[0];
+}
+
+/** What an interface is: its MTU in bytes and its ARPHRD_ type (linux/if_arp.h). */
+export function interfaceFacts(fd: number, name: string, subject: string): { mtu: number; type: number } {
+  const request = interfaceRequest(name);
+  check(libc().ioctl(fd, SIOCGIFMTU, request), "ioctl SIOCGIFMTU", subject);
+  const mtu = request.getInt32(16, true);
+  check(libc().ioctl(fd, SIOCGIFHWADDR, request), "ioctl SIOCGIFHWADDR", subject);
+  return { mtu, type: request.getUint16(16, true) };
+}
+
+/** Throws ENODEV when the interface of this index is gone. */
+export function checkInterface(fd: number, index: number, subject: string): void {
+  const request = interfaceRequest("");
+  request.setInt32(16, index, true);
+  if (libc().ioctl(fd, SIOCGIFNAME, request) === 0) return;
+  throw systemError(libc().errno(), "ioctl SIOCGIFNAME", `${subject}: the interface is gone`);
+}
+
+// struct ifreq: a name of 16 bytes, then a union; `data` becomes its pointer.
+function interfaceRequest(name: string, data?: ArrayBufferView): DataView {
+  const bytes = new Uint8Array(40);
+  bytes.set(new TextEncoder().encode(name).subarray(0, 15));
+  const view = new DataView(bytes.buffer);
+  if (data !== undefined) view.setBigUint64(16, libc().addressOf(data), true);
+  return view;
+}

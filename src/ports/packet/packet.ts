@@ -1,0 +1,234 @@
+// packet:INTERFACE: everything that passes an interface, through AF_PACKET.
+import { setTimeout as sleep } from "node:timers/promises";
+import {
+  OUTBOX_BYTES,
+  OUTBOX_COPIED,
+  OUTBOX_LIMIT,
+  OUTBOX_LINK,
+  OUTBOX_OVERSIZE,
+  OUTBOX_PACKETS,
+  OUTBOX_REFUSED,
+  OUTBOX_UNFINISHED,
+  OUTBOX_VNET,
+  TPACKET_BYTES,
+  TPACKET_MALFORMED,
+  TPACKET_OVERSIZE,
+  TPACKET_PACKETS,
+  TPACKET_TRUNCATED,
+} from "../../kernels/structs-messages.js";
+import { systemError } from "../../linux/errno.js";
+import { libc } from "../../linux/libc.js";
+import {
+  attachSocketFilter,
+  bindPacketSocket,
+  bypassQdisc,
+  checkInterface,
+  enableVnetHeader,
+  ignoreOutgoing,
+  interfaceFacts,
+  joinFanout,
+  joinPromiscuous,
+  openPacketSocket,
+  packetStatistics,
+  stampInHardware,
+  takeSocketError,
+} from "../../linux/packet-socket.js";
+import { interfaceIndex } from "../../linux/socket.js";
+import { watch } from "../../linux/watch.js";
+import type { ArenaMemory } from "../../memory/arena.js";
+import { createBurst, destroyBurst } from "../../memory/burst.js";
+import type { Locator } from "../locator.js";
+import { closeOutbox, createOutbox, createRegions, type Regions } from "../messages.js";
+import type { Capabilities, DriverCounters, DriverOptions, LinkType, PortDriver } from "../port.js";
+import { type PacketOptions, readPacketLocator } from "./options.js";
+import { createPacketReceiver, type PacketLink, type PacketReceiver } from "./receive.js";
+import { createPacketSender } from "./send.js";
+
+const SEND_MESSAGES = 64;
+const SEND_VECTORS = 2048;
+const SUPER_FRAME = 65535 + 14; // the longest the kernel segments
+const RETURN_NOTHING = [[0x06, 0, 0, 0]] as const; // BPF_RET | BPF_K: not a byte of any packet
+
+/** ARPHRD_ types by the link type that SOCK_RAW shows of them; those not listed show no link header. */
+const ETHERNET_TYPES: readonly number[] = [1, 772, 801, 802, 803]; // Ethernet, loopback, 802.11 as Ethernet
+
+/** Opens `packet:`. As a sink it only sends; else it receives and sends. */
+export async function openPacket(
+  arena: ArenaMemory,
+  locator: Locator,
+  { direction }: DriverOptions,
+): Promise<PortDriver> {
+  const options = readPacketLocator(locator);
+  const subject = locator.text;
+  const fd = openPacketSocket(subject);
+  const regions = createRegions(arena);
+  let receiver: PacketReceiver | undefined;
+  try {
+    const index = interfaceIndex(options.interface);
+    const { mtu, type } = interfaceFacts(fd, options.interface, subject);
+    const ethernet = ETHERNET_TYPES.includes(type);
+    const link: PacketLink = { fd, subject, mtu, ethernet, vnet: enableVnetHeader(fd) };
+    if (direction !== "out") receiver = createPacketReceiver(arena, link, options);
+    const outbox = createSendSide(arena, regions, link);
+    prepare(fd, index, options, direction, subject);
+    return createDriver(arena, link, index, { receiver, outbox, regions }, options);
+  } catch (error) {
+    receiver?.close();
+    regions.free();
+    libc().close(fd);
+    throw error;
+  }
+}
+
+function createSendSide(arena: ArenaMemory, regions: Regions, { ethernet, mtu, vnet }: PacketLink): number {
+  return createOutbox(arena, regions, {
+    messages: SEND_MESSAGES,
+    vectors: SEND_VECTORS,
+    zeroCopy: false,
+    words: [
+      [OUTBOX_LIMIT, vnet === 0 ? mtu + 18 : SUPER_FRAME + 4],
+      [OUTBOX_LINK, ethernet ? 1 : 101],
+      [OUTBOX_VNET, vnet],
+    ],
+  });
+}
+
+function prepare(
+  fd: number,
+  index: number,
+  options: PacketOptions,
+  direction: DriverOptions["direction"],
+  subject: string,
+): void {
+  const receives = direction !== "out";
+  if (options.bypass) bypassQdisc(fd, subject);
+  if (options.hardwareTime) stampInHardware(fd, options.interface, subject);
+  if (receives && options.traffic === "in") ignoreOutgoing(fd);
+  if (receives && options.promiscuous) joinPromiscuous(fd, index, subject);
+  bindPacketSocket(fd, index, receives, subject);
+  if (receives && options.fanout !== undefined)
+    joinFanout(fd, options.fanout.id, options.fanout.mode, subject);
+}
+
+interface Sides {
+  readonly receiver: PacketReceiver | undefined;
+  readonly outbox: number;
+  readonly regions: Regions;
+}
+
+function createDriver(
+  arena: ArenaMemory,
+  link: PacketLink,
+  index: number,
+  { receiver, outbox, regions }: Sides,
+  options: PacketOptions,
+): PortDriver {
+  const { fd, subject } = link;
+  const errors: Record<string, number> = {};
+  const sender = createPacketSender(arena, link, outbox, errors);
+  const watching = watch(fd);
+  let drops = 0;
+  let freezes = 0;
+  let final: DriverCounters | undefined; // what the counters were when the port closed
+
+  function counters(): DriverCounters {
+    const count = (at: number) => Number(arena.u64[at / 8]);
+    const received = (offset: number) => (receiver === undefined ? 0 : count(receiver.state + offset));
+    const sent = (offset: number) => count(outbox + offset);
+    if (receiver !== undefined) {
+      const since = packetStatistics(fd, receiver.blocks, subject);
+      drops += since.drops;
+      freezes += since.freezes;
+    }
+    const truncated = received(TPACKET_TRUNCATED);
+    const malformed = received(TPACKET_MALFORMED);
+    const oversize = received(TPACKET_OVERSIZE);
+    const packets = received(TPACKET_PACKETS) + truncated + malformed + oversize;
+    return {
+      received: { packets, bytes: received(TPACKET_BYTES) },
+      transmitted: { packets: sent(OUTBOX_PACKETS), bytes: sent(OUTBOX_BYTES) },
+      dropped: {
+        kernel: drops,
+        truncated,
+        malformed,
+        oversize: oversize + sent(OUTBOX_OVERSIZE),
+        refused: sent(OUTBOX_REFUSED),
+        unfinished: sent(OUTBOX_UNFINISHED),
+      },
+      copies: { copybreak: received(TPACKET_BYTES), kernel: received(TPACKET_BYTES) + sent(OUTBOX_COPIED) },
+      held: 0,
+      errors: { ...errors, freezes },
+    };
+  }
+
+  /** Takes the error that made the socket ready: down is to be waited for, gone is the end. */
+  function takeError(): void {
+    const code = takeSocketError(fd, subject);
+    if (code === 0) return;
+    checkInterface(fd, index, subject);
+    const { code: name } = systemError(code, "poll", subject);
+    errors[name] = (errors[name] ?? 0) + 1;
+  }
+
+  return {
+    can: capabilities(link, options),
+    receive: (burst) => (final === undefined && receiver !== undefined ? receiver.receive(burst) : 0),
+    send: (burst, first) => (final === undefined ? sender.send(burst, first) : first),
+    async readable(signal) {
+      while (final === undefined && receiver?.ready() !== true) {
+        await watching.readable(signal);
+        if (final === undefined && receiver?.ready() !== true) takeError();
+      }
+      // With the pool empty the ring stays readable: not waiting would spin.
+      if (final === undefined && receiver?.starved()) await pause(signal);
+    },
+    async writable(signal) {
+      if (final !== undefined) return;
+      if (sender.blocked()) await pause(signal);
+      else await watching.writable(signal);
+    },
+    ended: false,
+    counters: () => final ?? counters(),
+    attachFilter(program) {
+      if (receiver === undefined) return undefined;
+      // What came in before the filter did is not to be seen.
+      const burst = createBurst(arena, 64);
+      attachSocketFilter(fd, RETURN_NOTHING, subject);
+      receiver.discard(burst);
+      destroyBurst(arena, burst);
+      attachSocketFilter(fd, program, subject);
+      return "socket";
+    },
+    async close() {
+      if (final !== undefined) return;
+      final = counters();
+      watching.close();
+      receiver?.close();
+      closeOutbox(arena, outbox);
+      regions.free();
+      libc().close(fd);
+    },
+  };
+}
+
+async function pause(signal: AbortSignal): Promise<void> {
+  await sleep(1, undefined, { signal }).catch(() => signal.throwIfAborted());
+}
+
+function capabilities({ ethernet, mtu, vnet }: PacketLink, options: PacketOptions): Capabilities {
+  const linkType: LinkType = ethernet ? "EN10MB" : "RAW";
+  return {
+    linkType,
+    mtu: ethernet ? mtu + 14 : mtu,
+    queues: 1,
+    live: true,
+    fragments: 1022,
+    checksum: { rx: false, tx: vnet !== 0 },
+    segmentation: vnet !== 0,
+    headerSplit: false,
+    hash: false,
+    timestamps: options.hardwareTime ? "hardware" : "software",
+    mode: "copy",
+    why: "each packet is copied once out of the kernel's ring, so that a packet that is kept cannot stop it",
+  };
+}

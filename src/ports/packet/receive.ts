@@ -1,0 +1,161 @@
+// The receiving side: a ring of the kernel's mapped over a region of the arena, and its packets copied out.
+import { BURST_CAPACITY, BURST_COUNT, REGION_PAGE_SHIFT } from "../../kernels/structs.js";
+import {
+  INBOX_HEADER,
+  INBOX_IOVECS,
+  INBOX_VECTORS,
+  MESSAGE_VECTOR_COUNT,
+  MESSAGE_VECTORS,
+  TPACKET_ETHERNET,
+  TPACKET_KINDS,
+  TPACKET_LARGE,
+  TPACKET_RING,
+  TPACKET_SIZE,
+  TPACKET_STARVED,
+  TPACKET_UNIT_SIZE,
+  TPACKET_UNITS,
+  TPACKET_VNET,
+  VECTOR_SIZE,
+} from "../../kernels/structs-messages.js";
+import { libc } from "../../linux/libc.js";
+import { arenaBase, mapOver, unmapOver } from "../../linux/mapping.js";
+import { createPacketRing, type PacketRing } from "../../linux/packet-socket.js";
+import { MSG_DONTWAIT, SOL_SOCKET, tryOption } from "../../linux/socket.js";
+import type { ArenaMemory } from "../../memory/arena.js";
+import { closeInbox, createInbox, createRegions, setAddress, setWords } from "../messages.js";
+import type { PacketOptions } from "./options.js";
+
+export interface PacketReceiver {
+  /** Offset of the TPACKET_ structure, with its counters. */
+  readonly state: number;
+  readonly blocks: boolean;
+  receive(burst: number): number;
+  ready(): boolean;
+  starved(): boolean;
+  /** Throws away what the ring holds now. */
+  discard(burst: number): void;
+  close(): void;
+}
+
+/** What the socket is, as far as the ring depends on it. */
+export interface PacketLink {
+  readonly fd: number;
+  readonly subject: string;
+  readonly mtu: number;
+  readonly ethernet: boolean;
+  readonly vnet: number;
+}
+
+const BLOCK = 256 * 1024; // TPACKET_V3: holds a super-frame of 64 KiB
+const SLOT_OVERHEAD = 128; // tpacket2_hdr, sockaddr_ll, virtio_net_hdr, link header and a VLAN tag, aligned
+const QUEUE_BYTES = 8 * 2 ** 20; // for packets that no slot can hold
+const SO_RCVBUFFORCE = 33;
+const KINDS = { in: 0xef, out: 0x10, inout: 0xff } as const; // sll_pkttype 4 is outgoing
+
+/** Makes the ring, maps it and gets ready to read it. */
+export function createPacketReceiver(
+  arena: ArenaMemory,
+  link: PacketLink,
+  options: PacketOptions,
+): PacketReceiver {
+  const { fd, subject, vnet } = link;
+  const ring = ringFor(arena, link.mtu, options);
+  const bytes = ring.blocks * ring.blockSize;
+  const blocks = ring.frameSize === 0;
+  const unitSize = blocks ? ring.blockSize : ring.frameSize;
+  createPacketRing(fd, ring, subject);
+  tryOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, QUEUE_BYTES);
+  const regions = createRegions(arena);
+  let at = 0;
+  try {
+    const state = regions.take(TPACKET_SIZE);
+    at = regions.take(bytes);
+    mapOver(arena, at, bytes, { fd, at: 0 }, subject);
+    setWords(arena, state, [
+      [TPACKET_RING, at],
+      [TPACKET_UNITS, bytes / unitSize],
+      [TPACKET_UNIT_SIZE, unitSize],
+      [TPACKET_VNET, vnet],
+      [TPACKET_KINDS, KINDS[options.traffic]],
+      [TPACKET_ETHERNET, link.ethernet ? 1 : 0],
+    ]);
+    const inbox = createInbox(arena, regions, 1, 0);
+    return { state, blocks, ...reader(arena, link, state, inbox, blocks), close };
+
+    function close(): void {
+      unmapOver(arena, at, bytes);
+      closeInbox(arena, inbox);
+      regions.free();
+    }
+  } catch (error) {
+    if (at !== 0) unmapOver(arena, at, bytes);
+    regions.free();
+    throw error;
+  }
+}
+
+/** Slots (TPACKET_V2) where no packet may wait, else blocks (TPACKET_V3); a 32nd of the arena. */
+function ringFor(arena: ArenaMemory, mtu: number, { delay, buffer }: PacketOptions): PacketRing {
+  const page = 1 << REGION_PAGE_SHIFT;
+  const wanted = buffer ?? Math.min(8 * 2 ** 20, arena.buffer.byteLength / 32);
+  if (delay > 0) {
+    const blocks = Math.max(2, Math.floor(wanted / BLOCK));
+    return { blocks, blockSize: BLOCK, frameSize: 0, delay };
+  }
+  const frameSize = Math.min(65536, 2 ** Math.ceil(Math.log2(mtu + SLOT_OVERHEAD)));
+  const blockSize = Math.max(4 * page, frameSize);
+  return { blocks: Math.max(1, Math.floor(wanted / blockSize)), blockSize, frameSize, delay };
+}
+
+function reader(arena: ArenaMemory, link: PacketLink, state: number, inbox: number, blocks: boolean) {
+  const { u32, kernels } = arena;
+  const { recvmsg } = libc();
+  const word = (offset: number) => u32[(state + offset) >>> 2];
+  const vectors = u32[(inbox + INBOX_VECTORS) >>> 2];
+  const message = messageOver(arena, inbox, link.vnet, vectors);
+  let postless = false; // the pool had no frame for a packet that waits in the socket's queue
+
+  function receive(burst: number): number {
+    if (blocks) return kernels.tpacketBlocks(state, burst);
+    let packets = 0;
+    postless = false;
+    for (;;) {
+      packets += kernels.tpacketSlots(state, burst);
+      if (word(TPACKET_LARGE) === 0) return packets;
+      const used = u32[(burst + BURST_COUNT) >>> 2];
+      // One more for the head frame that a VLAN tag may want.
+      if (used > 0 && used + vectors + 1 > u32[(burst + BURST_CAPACITY) >>> 2]) return packets;
+      postless = kernels.inboxPost(inbox) === 0;
+      if (postless) return packets;
+      const length = recvmsg(link.fd, message, MSG_DONTWAIT);
+      packets += kernels.tpacketLarge(state, inbox, burst, Math.max(0, length - link.vnet));
+    }
+  }
+
+  function discard(burst: number): void {
+    const kinds = word(TPACKET_KINDS);
+    setWords(arena, state, [[TPACKET_KINDS, 0]]);
+    receive(burst);
+    setWords(arena, state, [[TPACKET_KINDS, kinds]]);
+  }
+
+  return {
+    receive,
+    discard,
+    ready: () => kernels.tpacketReady(state, blocks ? 1 : 0) !== 0,
+    starved: () => postless || word(TPACKET_STARVED) !== 0,
+  };
+}
+
+/** A struct msghdr over the inbox's vectors, with one before them for the network header. Absolute address. */
+function messageOver(arena: ArenaMemory, inbox: number, vnet: number, vectors: number): Uint8Array {
+  const header = new Uint8Array(56);
+  const view = new DataView(header.buffer);
+  const front = arena.u32[(inbox + INBOX_HEADER) >>> 2];
+  const iovecs = arena.u32[(inbox + INBOX_IOVECS) >>> 2];
+  setAddress(arena, front + VECTOR_SIZE + 8, vnet);
+  const first = arenaBase(arena) + (vnet === 0 ? iovecs : front + VECTOR_SIZE);
+  view.setBigUint64(MESSAGE_VECTORS, BigInt(first), true);
+  view.setBigUint64(MESSAGE_VECTOR_COUNT, BigInt(vectors + (vnet === 0 ? 0 : 1)), true);
+  return header;
+}

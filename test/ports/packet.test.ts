@@ -1,0 +1,224 @@
+import assert from "node:assert/strict";
+import { type TestContext, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { META_SECONDS, META_WIRE_LENGTH } from "../../src/kernels/structs.js";
+import { type Bench, createBench, pattern, pump } from "../kit/driver.js";
+import { ip, makeNamespaces, makeVeth, runIn, startIn } from "../kit/netns.js";
+
+function bench(t: TestContext, bytes?: number): Bench {
+  const made = createBench(bytes);
+  t.after(() => made.close());
+  return made;
+}
+
+/** A frame of `length` bytes that nobody's stack answers: an experimental EtherType, perhaps with a VLAN tag. */
+function frame(length: number, seed = 0, vlan?: number): Uint8Array {
+  const bytes = pattern(length, seed);
+  bytes.set([2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 0x88, 0xb5]);
+  if (vlan !== undefined) bytes.set([0x81, 0, vlan >>> 8, vlan & 255, 0x88, 0xb5], 12);
+  return bytes;
+}
+
+/** Keeps a namespace's kernel from talking on an interface (or, "default", on any made later) of its own accord. */
+function disableIpv6(namespace: string, name: string): void {
+  runIn(namespace, "sh", "-c", `echo 1 > /proc/sys/net/ipv6/conf/${name}/disable_ipv6`);
+}
+
+/** Two namespaces with a quiet veth pair: `va` in one, `vb` in the other. */
+function pair(t: TestContext, mtu = 1500): { one: string; two: string } | undefined {
+  const names = makeNamespaces(t, "one", "two");
+  if (names === undefined) return undefined;
+  for (const name of [names.one, names.two])
+    runIn(name, "sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=1");
+  makeVeth({ namespace: names.one, name: "va" }, { namespace: names.two, name: "vb" }, { mtu });
+  return names;
+}
+
+for (const delay of [0, 20])
+  test(`frames cross a veth byte for byte, tags and all, out of ${delay === 0 ? "slots" : "blocks"}`, async (t) => {
+    const names = pair(t, 9000);
+    if (names === undefined) return;
+    const { open, send, receive } = bench(t);
+    const source = await open(`packet:vb?delay=${delay}`, "in", names.two);
+    const sink = await open("packet:va", "out", names.one);
+    const frames = Array.from({ length: 2000 }, (_, index) =>
+      frame(60 + ((index * 37) % 8900), index, index % 3 === 0 ? (index % 4000) + 1 : undefined),
+    );
+    for (let at = 0; at < frames.length; at += 50) {
+      await send(sink, frames.slice(at, at + 50), { pieces: 1000 });
+      const got = await receive(source, 50, { capacity: 7 + (at % 100) });
+      assert.deepEqual(
+        got.map(({ bytes }) => new Uint8Array(bytes)),
+        frames.slice(at, at + 50),
+      );
+      for (const { bytes, meta } of got) {
+        assert.equal(meta.getUint32(META_WIRE_LENGTH, true), bytes.length);
+        assert.ok(Math.abs(meta.getFloat64(META_SECONDS, true) - Date.now() / 1000) < 10);
+      }
+    }
+    const { rx } = JSON.parse(ip("-n", names.two, "-s", "-j", "link", "show", "vb"))[0].stats64;
+    assert.equal(rx.packets, frames.length);
+    assert.deepEqual(source.counters().received, sink.counters().transmitted);
+    assert.equal(source.counters().dropped.kernel, 0);
+  });
+
+test("TCP and UDP of two hosts run across, super-frames, unfinished checksums and all", async (t) => {
+  const names = makeNamespaces(t, "left", "mill", "right");
+  if (names === undefined) return;
+  const { left, mill, right } = names;
+  makeVeth(
+    { namespace: left, name: "l0", addresses: ["10.9.0.1/24", "fd09::1/64"] },
+    { namespace: mill, name: "l1" },
+  );
+  makeVeth(
+    { namespace: right, name: "r0", addresses: ["10.9.0.2/24", "fd09::2/64"] },
+    { namespace: mill, name: "r1" },
+  );
+  for (const name of ["l1", "r1"]) disableIpv6(mill, name);
+  const { arena, open } = bench(t, 128 * 2 ** 20);
+  const one = await open("packet:l1", "both", mill);
+  const two = await open("packet:r1", "both", mill);
+  const end = new AbortController();
+  const pumps = [pump(arena, one, two, end.signal), pump(arena, two, one, end.signal)];
+  const inLeft = async (...command: [string, ...string[]]): Promise<string> => {
+    const child = startIn(t, left, ...command);
+    let output = "";
+    child.stdout?.on("data", (text) => (output += text));
+    child.stderr?.on("data", (text) => (output += text));
+    const code = await new Promise((resolve) => child.once("close", resolve));
+    assert.equal(code, 0, output);
+    return output;
+  };
+  assert.match(await inLeft("ping", "-c", "5", "-i", "0.02", "10.9.0.2"), / 0% packet loss/);
+  assert.match(await inLeft("ping", "-c", "5", "-i", "0.02", "-s", "20000", "fd09::2"), / 0% packet loss/);
+  startIn(t, right, "iperf3", "-s");
+  await sleep(300);
+  const checksumErrors = () => runIn(right, "nstat", "-asz", "TcpInCsumErrors", "UdpInCsumErrors");
+  for (const extra of [
+    ["-c", "10.9.0.2"],
+    ["-c", "fd09::2"],
+    ["-c", "10.9.0.2", "-R"],
+  ]) {
+    const report = JSON.parse(await inLeft("iperf3", "-J", "-t", "1", ...extra));
+    t.diagnostic(`${extra.join(" ")}: ${(report.end.sum_received.bits_per_second / 1e9).toFixed(2)} Gbit/s`);
+    assert.ok(report.end.sum_received.bytes > 1e6);
+  }
+  const datagrams = JSON.parse(await inLeft("iperf3", "-J", "-u", "-b", "100M", "-t", "1", "-c", "10.9.0.2"));
+  assert.ok(datagrams.end.sum.packets > 1000);
+  assert.doesNotMatch(checksumErrors(), /CsumErrors\s+[1-9]/);
+  end.abort();
+  await Promise.all(pumps);
+  for (const [from, to] of [
+    [one, two],
+    [two, one],
+  ] as const) {
+    const received = from.counters();
+    const sent = to.counters();
+    const lost = (["oversize", "refused", "unfinished"] as const).reduce(
+      (sum, why) => sum + sent.dropped[why],
+      0,
+    );
+    assert.equal(received.received.packets, sent.transmitted.packets + lost);
+    assert.equal(lost, 0);
+    assert.equal(received.dropped.truncated, 0);
+  }
+});
+
+test("a ring that nobody reads drops, and every drop is counted", async (t) => {
+  const names = pair(t);
+  if (names === undefined) return;
+  for (const delay of [0, 10]) {
+    const { open, send, receive } = bench(t);
+    const source = await open(`packet:vb?buffer=512&delay=${delay}`, "in", names.two);
+    const sink = await open("packet:va", "out", names.one);
+    const frames = Array.from({ length: 5000 }, (_, index) => frame(1000, index));
+    await send(sink, frames);
+    const got = await receive(source, 5000, { quiet: 100 });
+    const { dropped } = source.counters();
+    assert.ok(dropped.kernel > 1000);
+    assert.equal(got.length + dropped.kernel, 5000);
+    // And it goes on afterwards.
+    await send(sink, frames.slice(0, 10));
+    assert.equal((await receive(source, 10)).length, 10);
+  }
+});
+
+test("a filter is applied by the kernel, and nothing from before it is seen", async (t) => {
+  const names = pair(t);
+  if (names === undefined) return;
+  const { open, send, receive } = bench(t);
+  const source = await open("packet:vb", "in", names.two);
+  const sink = await open("packet:va", "out", names.one);
+  await send(sink, [frame(100), frame(100)]);
+  // ldb [20]; jeq #7, 0, 1; ret #80; ret #0
+  const program = [
+    [0x30, 0, 0, 20],
+    [0x15, 0, 1, 7],
+    [0x06, 0, 0, 80],
+    [0x06, 0, 0, 0],
+  ] as const;
+  assert.equal(source.attachFilter?.(program), "socket");
+  const frames = Array.from({ length: 100 }, (_, index) => {
+    const bytes = frame(100, index);
+    bytes[20] = index % 10;
+    return bytes;
+  });
+  await send(sink, frames);
+  const got = await receive(source, 11, { quiet: 100 });
+  assert.equal(got.length, 10);
+  for (const { bytes, meta } of got) {
+    assert.equal(bytes.length, 80);
+    assert.equal(meta.getUint32(META_WIRE_LENGTH, true), 100);
+  }
+});
+
+test("sockets of one fanout group share the traffic", async (t) => {
+  const names = pair(t);
+  if (names === undefined) return;
+  const { open, send, receive } = bench(t, 64 * 2 ** 20);
+  const first = await open("packet:vb?fanout=77&fanout-mode=balance", "in", names.two);
+  const second = await open("packet:vb?fanout=77&fanout-mode=balance", "in", names.two);
+  const sink = await open("packet:va", "out", names.one);
+  await send(
+    sink,
+    Array.from({ length: 1000 }, (_, index) => frame(100, index)),
+  );
+  const one = await receive(first, 1000, { quiet: 100 });
+  const two = await receive(second, 1000, { quiet: 100 });
+  assert.equal(one.length + two.length, 1000);
+  assert.ok(one.length > 100 && two.length > 100);
+});
+
+test("an interface that goes down is waited for; one that is gone ends the port with one clear error", async (t) => {
+  const names = pair(t);
+  if (names === undefined) return;
+  const { open, send, receive } = bench(t);
+  const source = await open("packet:vb", "in", names.two);
+  const sink = await open("packet:va", "out", names.one);
+  const waiting = source.readable(AbortSignal.timeout(5000));
+  ip("-n", names.two, "link", "set", "vb", "down");
+  await sleep(50);
+  ip("-n", names.two, "link", "set", "vb", "up");
+  ip("-n", names.one, "link", "set", "va", "down");
+  await send(sink, [frame(100)]);
+  assert.equal(sink.counters().dropped.refused, 1);
+  ip("-n", names.one, "link", "set", "va", "up");
+  await sleep(50);
+  await send(sink, [frame(100)]);
+  await waiting;
+  assert.equal((await receive(source, 1)).length, 1);
+  assert.equal(source.counters().errors?.ENETDOWN, 1);
+  const gone = assert.rejects(source.readable(AbortSignal.timeout(5000)), (error: Error) => {
+    assert.match(error.message, /packet:vb: the interface is gone/);
+    return true;
+  });
+  ip("-n", names.two, "link", "del", "vb");
+  await gone;
+});
+
+test("what cannot be opened says why", async (t) => {
+  const { open } = bench(t);
+  await assert.rejects(open("packet:nonesuch0"), { code: "ENODEV" });
+  await assert.rejects(open("packet:lo?traffic=sideways"), { code: "ERR_LOCATOR" });
+  await assert.rejects(open("packet:lo?speed=11"), { code: "ERR_LOCATOR" });
+});
