@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { readFileSync } from "node:fs";
 import { Command } from "commander";
+import { addCaptureCommand } from "./capture.js";
 import { addConvertCommand } from "./convert.js";
 import { addDemoCommand } from "./demo.js";
 import { runProgram } from "./failure.js";
@@ -26,6 +27,7 @@ addDemoCommand(program);
 addScatterCommand(program);
 addForwardCommand(program);
 addFilterCommand(program);
+addCaptureCommand(program);
 addInfoCommand(program);
 addConvertCommand(program);
 addTraceCommand(program);

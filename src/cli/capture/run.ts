@@ -1,0 +1,200 @@
+import { MillraceError } from "../../errors.js";
+import { compileFilter } from "../../filter/compile.js";
+import { compileModule, instantiateClassifier } from "../../filter/wasm.js";
+import { type OpenPort, openPort } from "../../flow/port.js";
+import { BURST_METAS, META_SIZE, META_VERDICT, VERDICT_PASS } from "../../kernels/structs.js";
+import { createBurstView } from "../../packet/burst.js";
+import { reasonsOf } from "../../packet/context.js";
+import { linkTypeNumber } from "../../packet/linktype.js";
+import { parseLocator } from "../../ports/locator.js";
+import { describeLinkType } from "../../ports/pcap/link-types.js";
+import { stopOnSignals } from "../session.js";
+import { type CaptureFiles, closeFiles, type FileOptions, openFiles, writePackets } from "./files.js";
+import { createPrinter, type LineOptions } from "./lines.js";
+
+export interface CaptureOptions {
+  readonly locator: string;
+  readonly fromFile: boolean;
+  readonly expression: string;
+  readonly count: number | undefined;
+  readonly snaplen: number;
+  readonly wait: "busy" | "interrupt" | "adaptive";
+  readonly bufferKib: number | undefined;
+  readonly direction: "in" | "out" | "inout";
+  readonly promiscuous: boolean;
+  readonly json: boolean;
+  readonly file: Omit<FileOptions, "first" | "snaplen" | "statistics"> | undefined;
+  readonly lines: LineOptions | undefined;
+}
+
+/** Packets as the closing lines count them. */
+interface Counts {
+  captured: number;
+  /** Packets that the filter, where it runs here, has seen. */
+  seen: number;
+}
+
+/** Captures until the count is reached, the source ends or a signal comes. */
+export async function runCapture(options: CaptureOptions): Promise<void> {
+  const { until, done } = stopOnSignals();
+  const port = await openPort(withOptions(options), { direction: "in", wait: options.wait });
+  const counts: Counts = { captured: 0, seen: 0 };
+  let files: CaptureFiles | undefined;
+  const tell = () => printCounts(port, counts, options);
+  process.on("SIGUSR1", tell);
+  try {
+    const filter = setFilter(port, options);
+    if (options.file !== undefined) files = await openFiles(port.memory, fileOptions(port, options, counts));
+    announce(port, options);
+    await pump(port, options, filter, files, counts, until);
+  } finally {
+    process.off("SIGUSR1", tell);
+    done();
+    if (files !== undefined) await closeFiles(files);
+    if (!options.fromFile) tell();
+    await port.close();
+  }
+}
+
+/** The locator with what the options ask of the kinds of port that have it. */
+function withOptions({ locator, bufferKib, direction, promiscuous, file }: CaptureOptions): string {
+  const parsed = parseLocator(locator);
+  if (parsed.kind !== "packet") {
+    if (bufferKib !== undefined || direction !== "inout" || !promiscuous)
+      throw new MillraceError("ERR_USAGE", `-B, -Q and -p are for packet: ports, not for ${parsed.kind}:`);
+    return locator;
+  }
+  const asked: [string, string | undefined][] = [
+    ["traffic", direction],
+    ["promisc", promiscuous ? undefined : "0"],
+    ["buffer", bufferKib?.toString()],
+    // Nobody waits for the single packet when it goes to a file.
+    ["delay", file !== undefined && !file.unbuffered ? "50" : undefined],
+  ];
+  const added = asked
+    .filter(([key, value]) => value !== undefined && !parsed.parameters.has(key))
+    .map(([key, value]) => `${key}=${value}`)
+    .join("&");
+  return added === "" ? locator : `${locator}${locator.includes("?") ? "&" : "?"}${added}`;
+}
+
+type Classify = (burst: number) => void;
+
+/** Puts the filter into the port where it has a place for it; else returns what runs it over a burst. */
+function setFilter(port: OpenPort, { expression, snaplen }: CaptureOptions): Classify | undefined {
+  if (expression === "") return undefined;
+  const { memory, driver } = port;
+  const { program } = compileFilter(expression, { linkType: driver.can.linkType, snaplen });
+  if (driver.attachFilter?.(program) !== undefined) return undefined;
+  const classifier = instantiateClassifier(compileModule([program]), memory.memory);
+  const verdict = reasonsOf(memory).number("filter");
+  return (burst) => void classifier.classify(0, burst, verdict, 0);
+}
+
+function fileOptions(port: OpenPort, options: CaptureOptions, counts: Counts): FileOptions {
+  const place = parseLocator(options.locator).place;
+  return {
+    ...(options.file as NonNullable<CaptureOptions["file"]>),
+    snaplen: options.snaplen,
+    first: {
+      linkType: linkTypeNumber(port.can.linkType),
+      ...(options.fromFile ? {} : { name: place }),
+      ...(options.expression === "" ? {} : { filter: options.expression }),
+    },
+    statistics: () => {
+      const { received, dropped } = totals(port);
+      return { received, droppedBySystem: dropped, filtered: counts.captured };
+    },
+  };
+}
+
+function announce(port: OpenPort, options: CaptureOptions): void {
+  const kind = describeLinkType(linkTypeNumber(port.can.linkType));
+  const verb = options.fromFile ? "reading from file" : "listening on";
+  const place = options.fromFile ? parseLocator(options.locator).place : options.locator;
+  process.stderr.write(`${verb} ${place}, link type ${kind}, snapshot length ${options.snaplen} bytes\n`);
+}
+
+async function pump(
+  port: OpenPort,
+  options: CaptureOptions,
+  filter: Classify | undefined,
+  files: CaptureFiles | undefined,
+  counts: Counts,
+  until: AbortSignal,
+): Promise<void> {
+  const { memory } = port;
+  const source = port.reader();
+  const { burst } = source;
+  const print = options.lines === undefined ? undefined : createPrinter(options.lines);
+  const most = options.count ?? Number.POSITIVE_INFINITY;
+  while (!until.aborted && counts.captured < most) {
+    const packets = source.poll();
+    if (packets === 0) {
+      if (port.driver.ended) return;
+      await source.wait(until).catch(unlessAborted(until));
+      continue;
+    }
+    counts.seen += packets;
+    filter?.(burst);
+    const kept = memory.kernels.burstCount(burst, VERDICT_PASS);
+    if (counts.captured + kept > most) keepFirst(port, burst, packets, most - counts.captured);
+    counts.captured = Math.min(counts.captured + kept, most);
+    if (print !== undefined) await printBurst(port, burst, print);
+    if (files !== undefined) {
+      await writePackets(files, burst, packets);
+      if (files.full) return;
+    }
+    if (source.overdue) await source.turn();
+  }
+}
+
+function unlessAborted(until: AbortSignal): (error: unknown) => void {
+  return (error) => {
+    if (!until.aborted) throw error;
+  };
+}
+
+/** Sets the packets behind the last one wanted aside. */
+function keepFirst({ memory }: OpenPort, burst: number, packets: number, wanted: number): void {
+  const metas = memory.u32[(burst + BURST_METAS) >>> 2];
+  const verdict = reasonsOf(memory).number("count");
+  let left = wanted;
+  for (let packet = 0; packet < packets; packet++) {
+    const at = metas + packet * META_SIZE + META_VERDICT;
+    if (memory.u8[at] === VERDICT_PASS && --left < 0) memory.u8[at] = verdict;
+  }
+}
+
+async function printBurst(
+  port: OpenPort,
+  burst: number,
+  print: ReturnType<typeof createPrinter>,
+): Promise<void> {
+  let text = "";
+  for (const packet of createBurstView(port.memory, burst, port.can.linkType)) text += print(packet);
+  if (!process.stdout.write(text)) await new Promise((resolve) => process.stdout.once("drain", resolve));
+}
+
+function totals(port: OpenPort): { readonly received: number; readonly dropped: number } {
+  const { received, dropped } = port.driver.counters();
+  const lost = Object.values(dropped).reduce((sum, packets) => sum + packets, 0);
+  return { received: received.packets + (dropped.kernel ?? 0), dropped: lost };
+}
+
+/** tcpdump's three lines, or one object. */
+function printCounts(port: OpenPort, { captured }: Counts, options: CaptureOptions): void {
+  const { received, dropped } = totals(port);
+  if (options.json) {
+    process.stderr.write(
+      `${JSON.stringify({ captured, received, dropped, reasons: port.driver.counters().dropped })}\n`,
+    );
+    return;
+  }
+  const lines = [
+    `${captured} packets captured`,
+    `${received} packets received by filter`,
+    `${dropped} packets dropped by kernel`,
+  ];
+  process.stderr.write(`${lines.join("\n")}\n`);
+}
