@@ -46,6 +46,7 @@ export async function runCapture(options: CaptureOptions): Promise<void> {
     const filter = setFilter(port, options);
     if (options.file !== undefined) files = await openFiles(port.memory, fileOptions(port, options, counts));
     announce(port, options);
+    if (port.can.live) await dropPrivileges(options.locator);
     await pump(port, options, filter, files, counts, until);
   } finally {
     process.off("SIGUSR1", tell);
@@ -54,6 +55,13 @@ export async function runCapture(options: CaptureOptions): Promise<void> {
     if (!options.fromFile) tell();
     await port.close();
   }
+}
+
+/** Opening needed them; nothing that follows does. */
+async function dropPrivileges(locator: string): Promise<void> {
+  if (["loop", "udp"].includes(parseLocator(locator).kind)) return; // opened without any
+  const { dropCapabilities } = await import("../../linux/capabilities.js");
+  dropCapabilities();
 }
 
 /** The locator with what the options ask of the kinds of port that have it. */
