@@ -15,7 +15,7 @@ const { task } = workerData as DemoSeed;
 const memory = memoryOf(defaultArena());
 const tell = (message: DemoMessage) => parentPort?.postMessage(message);
 /** After so long without a datagram a gathering half believes that no more will come. */
-const SILENCE_MS = 700;
+const SILENCE_MS = 3000;
 
 /** UDP has no flow control: no more than this is under way, and a sender that waits in vain goes on. */
 const AHEAD = 8;
