@@ -77,14 +77,18 @@ function waitUntil(client: MailboxClient, index: number, done: () => boolean): v
   }
 }
 
+function waitForRoom(client: MailboxClient, number: number): void {
+  const { u32 } = client.arena;
+  const taken = (client.mailbox + TAKEN) >>> 2;
+  waitUntil(client, taken, () => (number - Atomics.load(u32, taken)) >>> 0 < ENTRY_COUNT);
+}
+
 /** Appends one request; returns its number. Waits only while the ring is full. */
 export function post(client: MailboxClient, word: number, offset: number, low: number, high: number): number {
   const { arena, mailbox, machine } = client;
   const { u32 } = arena;
   const number = u32[(mailbox + POSTED) >>> 2];
-  const taken = (mailbox + TAKEN) >>> 2;
-  if ((number - Atomics.load(u32, taken)) >>> 0 >= ENTRY_COUNT)
-    waitUntil(client, taken, () => (number - Atomics.load(u32, taken)) >>> 0 < ENTRY_COUNT);
+  if ((number - Atomics.load(u32, (mailbox + TAKEN) >>> 2)) >>> 0 >= ENTRY_COUNT) waitForRoom(client, number);
   const at = (mailbox + ENTRIES + (number % ENTRY_COUNT) * ENTRY_SIZE) >>> 2;
   u32[at] = word;
   u32[at + 1] = offset;

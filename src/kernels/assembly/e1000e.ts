@@ -55,13 +55,15 @@ import {
   META_FLAGS,
   META_HASH,
   META_HASHED,
+  META_NANOSECONDS,
   META_QUEUE,
   META_SHIFT,
   META_TAGGED,
   META_VLAN,
   META_WIRE_LENGTH,
+  OWNER_SHIFT,
 } from "../structs";
-import { frameMask, frameShift, moveFrame, selfOwner, takeFrame } from "./arena";
+import { frameMask, frameShift, moveFrame, selfOwner, takeFrame, wordOf } from "./arena";
 
 function add(at: u32, value: u64): void {
   store<u64>(at, load<u64>(at) + value);
@@ -77,7 +79,6 @@ export function e1000eFill(queue: u32): void {
   const headroom = load<u32>(queue, RXQ_HEADROOM);
   const bias = load<u64>(queue, RXQ_BIAS);
   const owner = load<u32>(queue, RXQ_OWNER);
-  const self = selfOwner();
   let filled = load<u32>(queue, RXQ_FILLED);
   // One slot stays empty: a tail that has caught up with the head would mean that the card has nothing.
   while (filled - next < count - 1) {
@@ -91,7 +92,7 @@ export function e1000eFill(queue: u32): void {
         whole = false;
         break;
       }
-      moveFrame(frame >> frameShift, self, owner);
+      store<u32>(wordOf(frame >> frameShift), (owner << OWNER_SHIFT) | 1);
       store<u32>(held + (i << 2), frame);
     }
     if (!whole) {
@@ -131,6 +132,76 @@ function bufferOf(frame: u32, headroom: u32): u32 {
  * the ring. Returns how many packets.
  */
 export function e1000eReceive(queue: u32, burst: u32, most: u32): u32 {
+  const before = load<u32>(queue, RXQ_NEXT);
+  const simple = load<u32>(queue, RXQ_BUFFERS) == 1 ? receiveSimple(queue, burst, most) : 0;
+  const packets = simple + receiveAny(queue, burst, most - simple);
+  if (load<u32>(queue, RXQ_NEXT) != before) e1000eFill(queue);
+  return packets;
+}
+
+/** As long as packets are whole, faultless and in one buffer that is handed over: nearly all of them. */
+function receiveSimple(queue: u32, burst: u32, most: u32): u32 {
+  const descs = load<u32>(queue, RXQ_DESCS);
+  const mask = load<u32>(queue, RXQ_COUNT) - 1;
+  const filled = load<u32>(queue, RXQ_FILLED);
+  const frames = load<u32>(queue, RXQ_FRAMES);
+  const headroom = load<u32>(queue, RXQ_HEADROOM);
+  const least = max<u32>(load<u32>(queue, RXQ_COPYBREAK), 13);
+  const size = load<u32>(queue, RXQ_SIZE0);
+  const given = (load<u32>(queue, RXQ_OWNER) << OWNER_SHIFT) | 1;
+  const taken = (selfOwner() << OWNER_SHIFT) | 1;
+  const number = (<u64>load<u32>(queue, RXQ_QUEUE)) << 48; // META_QUEUE, in the last 8 bytes
+  const out = load<u32>(burst, BURST_DESCS);
+  const metas = load<u32>(burst, BURST_METAS);
+  const starts = load<u32>(burst, BURST_STARTS);
+  const room = load<u32>(burst, BURST_CAPACITY) - load<u32>(burst, BURST_COUNT);
+  const limit = min<u32>(most, min<u32>(room, filled - load<u32>(queue, RXQ_NEXT)));
+  let next = load<u32>(queue, RXQ_NEXT);
+  let packet = load<u32>(burst, BURST_PACKETS);
+  let count = load<u32>(burst, BURST_COUNT);
+  let bytes: u64 = 0;
+  let packets: u32 = 0;
+  for (; packets < limit; packets++) {
+    const slot = next & mask;
+    const at = descs + (slot << 4);
+    const told = atomic.load<u64>(at + RXD_STATUS); // status, length and VLAN tag at once
+    const status = <u32>told;
+    const length = <u32>(told >> 32) & 0xffff;
+    if ((status & (RX_DONE | RX_END | RX_BROKEN)) != (RX_DONE | RX_END)) break;
+    const frame = load<u32>(frames + (slot << 2));
+    const word = wordOf(frame >> frameShift);
+    if (length <= least || length > size || load<u32>(word) != given) break;
+    store<u32>(word, taken);
+    store<u32>(frames + (slot << 2), 0);
+    const desc = out + count * DESC_SIZE;
+    store<u64>(desc, bufferOf(frame, headroom), DESC_ADDR);
+    store<u64>(desc, length, DESC_LEN);
+    store<u32>(starts + (packet << 2), count);
+    const meta = metas + (packet << META_SHIFT);
+    const hashed = (load<u32>(at, RXD_RSS_TYPE) & 15) != 0;
+    let flags = (status & RX_L4_SUM) != 0 ? CHECKSUM_GOOD : 0;
+    if ((status & (RX_L4_BAD | RX_IP_BAD)) != 0) flags = CHECKSUM_BAD;
+    if (hashed) flags |= META_HASHED;
+    if ((status & RX_VLAN) != 0) flags |= META_TAGGED | ((<u32>(told >> 48)) << 16);
+    store<u64>(meta, 0);
+    store<u64>(meta, hashed ? (<u64>load<u32>(at, RXD_RSS_HASH)) << 32 : 0, META_NANOSECONDS);
+    store<u64>(meta, length, META_WIRE_LENGTH);
+    store<u64>(meta, number | flags, META_FLAGS);
+    bytes += length;
+    packet++;
+    count++;
+    next++;
+  }
+  store<u32>(queue, next, RXQ_NEXT);
+  store<u32>(burst, packet, BURST_PACKETS);
+  store<u32>(burst, count, BURST_COUNT);
+  add(queue + RXQ_PACKETS, packets);
+  add(queue + RXQ_BYTES, bytes);
+  return packets;
+}
+
+/** Packets of any shape, with every reason to distrust the card told apart. */
+function receiveAny(queue: u32, burst: u32, most: u32): u32 {
   const descs = load<u32>(queue, RXQ_DESCS);
   const count = load<u32>(queue, RXQ_COUNT);
   const filled = load<u32>(queue, RXQ_FILLED);
@@ -139,7 +210,6 @@ export function e1000eReceive(queue: u32, burst: u32, most: u32): u32 {
   const capacity = load<u32>(burst, BURST_CAPACITY);
   const limit = load<u32>(queue, RXQ_MOST);
   let next = load<u32>(queue, RXQ_NEXT);
-  const before = next;
   let taken: u32 = 0;
   while (taken < most) {
     // How many descriptors does the next packet span? All of them must be done, and have been given to the card.
@@ -163,10 +233,7 @@ export function e1000eReceive(queue: u32, burst: u32, most: u32): u32 {
     else if (handOver(queue, burst, next, length, status)) taken++;
     next += length;
   }
-  if (next != before) {
-    store<u32>(queue, next, RXQ_NEXT);
-    e1000eFill(queue);
-  }
+  store<u32>(queue, next, RXQ_NEXT);
   return taken;
 }
 
