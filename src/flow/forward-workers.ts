@@ -96,6 +96,7 @@ export function locatorForWorker(text: string, index: number): string {
 }
 
 const QUEUE_PARAMETERS: Readonly<Record<string, (index: number) => string>> = {
+  null: (index) => `queue=${index}`,
   xdp: (index) => `queue=${index}`,
 };
 

@@ -8,6 +8,7 @@ export const PORT_KINDS: Readonly<Record<string, () => Promise<OpenDriver>>> = {
   packet: async () => (await import("./packet/packet.js")).openPacket,
   udp: async () => (await import("./udp/udp.js")).openUdp,
   loop: async () => (await import("./loop/loop.js")).openLoop,
+  null: async () => (await import("./null.js")).openNull,
   xdp: async () => (await import("./xdp/port.js")).openXdp,
 };
 

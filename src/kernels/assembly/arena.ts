@@ -157,6 +157,28 @@ function giveBack(frame: u32): void {
   store<u32>(wordOf(frame), 0);
 }
 
+// ── Loops that take or give back many frames keep the magazine in use in their own hands for a while.
+
+/** The magazine in use, from which frames may be taken and to which they may be added as long as it lasts. */
+export function loadedMagazine(): u32 {
+  return magazines + load<u32>(selfEntry, OWNER_LOADED) * MAGAZINE_SIZE;
+}
+
+/** Another magazine in use, with frames in it. False: the pool is empty. */
+export function nextMagazine(): bool {
+  return refill();
+}
+
+/** The word of a frame's table entry when this worker alone holds it. */
+export function soleWord(): u32 {
+  return (self << OWNER_SHIFT) | 1;
+}
+
+/** True when a frame that this worker alone holds may go straight into the magazine in use, if that has room. */
+export function isPlain(frame: u32): bool {
+  return poison == 0 && frame < poolFrames;
+}
+
 /** An empty magazine for a worker that starts. */
 export function takeEmptyMagazine(): u32 {
   return depotPop(CONTROL_DEPOT_EMPTY);

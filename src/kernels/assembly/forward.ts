@@ -62,8 +62,14 @@ export function forwardEdge(
       store<u32>(head, low, 6);
       store<u16>(head, high, 10);
     }
-    if (actions & SET_DESTINATION) memory.copy(<usize>head, <usize>addresses, 6);
-    if (actions & SET_SOURCE) memory.copy(<usize>(head + 6), <usize>(addresses + 6), 6);
+    if (actions & SET_DESTINATION) {
+      store<u32>(head, load<u32>(addresses));
+      store<u16>(head, load<u16>(addresses, 4), 4);
+    }
+    if (actions & SET_SOURCE) {
+      store<u32>(head, load<u32>(addresses, 6), 6);
+      store<u16>(head, load<u16>(addresses, 10), 10);
+    }
   }
   return packets;
 }

@@ -32,6 +32,7 @@ export { forwardEdge } from "./forward";
 export { gatherFlush, gatherOthers, gatherRelease, gatherRun, gatherTick } from "./gather";
 export { inboxFill, inboxPost, inboxReceived, inboxSplit, inboxUnpost } from "./inbox";
 export { copyBytes } from "./memory";
+export { nullReceive, nullSend } from "./null";
 export { outboxCalls, outboxCompleted, outboxRefuse, outboxSegment, outboxSent } from "./outbox";
 export {
   packetCopy,

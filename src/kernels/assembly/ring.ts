@@ -20,7 +20,6 @@ import {
   FAULT_OWNER,
   FAULT_RING,
   META_SHIFT,
-  META_SIZE,
   META_VERDICT,
   RING_CONSUMER,
   RING_ENTRIES,
@@ -34,6 +33,7 @@ import {
   VERDICT_PASS,
 } from "../structs";
 import { frameMask, frameShift, frames, moveFrame, releaseFrame, selfOwner } from "./arena";
+import { clearMeta, copyMeta } from "./meta";
 
 function fault(code: u32, index: u32): i32 {
   return -(<i32>((index << 8) | code));
@@ -150,8 +150,7 @@ export function ringSend(side: u32, burst: u32, first: u32, fragments: u32): i32
       result = fault(wrong, index);
       break;
     }
-    if (ringMetas != 0)
-      memory.copy(<usize>(ringMetas + ((local & mask) << META_SHIFT)), <usize>meta, META_SIZE);
+    if (ringMetas != 0) copyMeta(ringMetas + ((local & mask) << META_SHIFT), meta);
     store<u8>(meta, VERDICT_MOVED, META_VERDICT);
     local += length;
     space -= length;
@@ -212,9 +211,8 @@ export function ringReceive(side: u32, burst: u32, most: u32): i32 {
       break;
     }
     const meta = metas + (packets << META_SHIFT);
-    if (ringMetas != 0)
-      memory.copy(<usize>meta, <usize>(ringMetas + ((local & mask) << META_SHIFT)), META_SIZE);
-    else memory.fill(<usize>meta, 0, META_SIZE);
+    if (ringMetas != 0) copyMeta(meta, ringMetas + ((local & mask) << META_SHIFT));
+    else clearMeta(meta);
     store<u8>(meta, VERDICT_PASS, META_VERDICT);
     store<u32>(starts + (packets << 2), count);
     packets++;

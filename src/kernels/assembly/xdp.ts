@@ -20,7 +20,6 @@ import {
   META_QUEUE,
   META_SECONDS,
   META_SHIFT,
-  META_SIZE,
   META_STAMPED,
   META_VERDICT,
   META_WIRE_LENGTH,
@@ -51,6 +50,7 @@ import {
   XDP_TX_OWNER,
 } from "../xdp-structs";
 import { frameShift, frames, moveFrame, releaseFrame, selfOwner, takeFrame } from "./arena";
+import { clearMeta } from "./meta";
 import { descriptorFault, ringCommit, ringCount, ringRelease, ringSpace } from "./ring";
 
 const ETHERNET_HEADER: u32 = 14;
@@ -129,7 +129,7 @@ export function xdpReceive(queue: u32, burst: u32, most: u32, seconds: f64, nano
       const at = descs + (descriptors + i) * DESC_SIZE;
       packetBytes += load<u32>(slot, DESC_LEN);
       if (accept(slot, owner, self)) {
-        if (whole) memory.copy(<usize>at, <usize>slot, DESC_SIZE);
+        if (whole) v128.store(at, v128.load(slot));
         else releaseFrame(load<u32>(slot, DESC_ADDR));
       } else if (whole) {
         whole = false;
@@ -146,7 +146,7 @@ export function xdpReceive(queue: u32, burst: u32, most: u32, seconds: f64, nano
       continue;
     }
     const meta = metas + (packets << META_SHIFT);
-    memory.fill(<usize>meta, 0, META_SIZE);
+    clearMeta(meta);
     store<f64>(meta, seconds, META_SECONDS);
     store<u32>(meta, nanoseconds, META_NANOSECONDS);
     store<u32>(meta, packetBytes, META_WIRE_LENGTH);
