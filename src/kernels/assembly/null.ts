@@ -20,7 +20,16 @@ import {
   VERDICT_MOVED,
   VERDICT_PASS,
 } from "../structs";
-import { frameMask, frameShift, isPlain, loadedMagazine, nextMagazine, releaseFrame, soleWord, wordOf } from "./arena";
+import {
+  frameMask,
+  frameShift,
+  isPlain,
+  loadedMagazine,
+  nextMagazine,
+  releaseFrame,
+  soleWord,
+  wordOf,
+} from "./arena";
 import { clearMeta } from "./meta";
 import { descriptorFault } from "./ring";
 
@@ -71,8 +80,6 @@ export function nullReceive(burst: u32, most: u32, length: u32): u32 {
   return packets - before;
 }
 
-// @ts-ignore: decorator
-@inline
 function give(address: u32, owned: u32): bool {
   const frame = address >> frameShift;
   const word = wordOf(frame);
