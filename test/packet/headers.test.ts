@@ -1,6 +1,6 @@
 // Header views against tshark: on captures that no one here wrote, and on packets made from templates.
 import assert from "node:assert/strict";
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -29,6 +29,16 @@ import { needs } from "./oracle.js";
 import { COMPARED } from "./tshark.js";
 
 const folder = fileURLToPath(new URL("../../../test/data/captures/", import.meta.url));
+
+const CAPTURES = (
+  "vxlan gso-ipv4-vxlan-ipv4 gso-ipv4-geneve-ipv4 gso-ipv6-geneve-ipv6 geneve-gcp " +
+  "nhrp-trace NHRP_registration ios_nhrp pppoes tok2str-oobr-2 " +
+  "mpls-label-heapoverflow icmp-rfc8335 icmpv6-RFC2894-RR icmpv6 icmpv6-ra-pref64 " +
+  "ipv6_frag6_negative_len ipv6-routing-header ipv4_tcp_http_xml arp-too-long-tha babel " +
+  "mptcp-aa-echo mptcp-v1 RADIUS dns-badcookie LINKTYPE_RAW_ipv4 " +
+  "bgp-4byte-asn accecn_handshake lspping-fec-ldp isis_iid_tlv ipv6_invalid_length_2 " +
+  "ipv6-srh-ext-header 08-sunrise-sunset-esp2 OSPFv3_with_AH tftp-heapoverflow gso-ipv4"
+).split(" ");
 
 /** Compares every header that either side sees. Returns the names of those both saw. */
 function compare(packet: Packet, tree: Tree, where: string): string[] {
@@ -73,7 +83,7 @@ const INNER = /routing|geneve|vxlan|gre/;
 test("headers and checksums of recorded traffic are what tshark reads", (t) => {
   if (!needs(t, "tshark")) return;
   const seen = new Set<string>();
-  for (const name of readdirSync(folder).filter((file) => file.endsWith(".pcap"))) {
+  for (const name of CAPTURES.map((capture) => `${capture}.pcap`)) {
     const { linkType, packets } = readPcap(join(folder, name));
     const trees = tsharkLayers(join(folder, name));
     const bench = makeBench(4096);

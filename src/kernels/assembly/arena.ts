@@ -397,6 +397,8 @@ export function claimFrames(count: u32): u32 {
 export function releaseFrames(address: u32, count: u32): bool {
   let whole = true;
   for (let i: u32 = 0; i < count; i++) whole = releaseFrame(address + (i << frameShift)) && whole;
+  // The next run starts where memory is warm; a hint, so a race over it does no harm.
+  if (address >> frameShift >= poolFrames) store<u32>(control, address >> frameShift, CONTROL_RUN_HINT);
   return whole;
 }
 

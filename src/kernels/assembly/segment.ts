@@ -79,7 +79,7 @@ function piece(burst: u32, packet: u32, headers: u32, head: u32, from: u32, leng
   const last = packetEnd(burst, packet);
   const capacity = load<u32>(target, BURST_CAPACITY);
   const begun = count;
-  if (count + 1 + last - first > capacity) {
+  if (count + 1 > capacity) {
     why = SPLIT_NO_ROOM;
     return 0;
   }
@@ -99,6 +99,10 @@ function piece(burst: u32, packet: u32, headers: u32, head: u32, from: u32, leng
       continue;
     }
     const part = min(size - from, length);
+    if (count + 1 > capacity) {
+      why = SPLIT_NO_ROOM;
+      return 0;
+    }
     if (!addReference(load<u32>(at, DESC_ADDR))) {
       why = SPLIT_NO_FRAME;
       return 0;

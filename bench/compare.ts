@@ -1,0 +1,95 @@
+import { writeFileSync } from "node:fs";
+import { cpus } from "node:os";
+import { parseArgs } from "node:util";
+
+/** One comparison: ours and the peer's figures, taken in turn within one run, and their ratio pair by pair. */
+export interface Row {
+  readonly name: string;
+  readonly ours: number;
+  readonly peer: number;
+  readonly unit: string;
+  readonly ratio: { readonly median: number; readonly min: number; readonly max: number };
+  readonly runs: number;
+}
+
+export interface Comparison {
+  readonly name: string;
+  readonly unit: string;
+  /** What the peer is, for the table. */
+  readonly against: string;
+  /** Each measures once and returns its figure in `unit`. Both run once before anything counts. */
+  readonly ours: () => number | Promise<number>;
+  readonly peer: () => number | Promise<number>;
+  /** What is hoped for, as "≥ 0.7": printed beside the ratio, never asserted. */
+  readonly goal?: string;
+}
+
+export interface Bench {
+  compare(comparison: Comparison): Promise<Row>;
+  /** A figure without a peer: `peer` and `ratio` are 0 in the JSON. */
+  note(name: string, value: number, unit: string): void;
+  /** Writes --json where it was asked for. */
+  finish(): void;
+}
+
+function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+
+function figure(value: number): string {
+  return value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2);
+}
+
+/** Starts a benchmark: reads --runs and --json, prints the machine. */
+export function startBench(title: string): Bench {
+  const { values } = parseArgs({
+    options: { json: { type: "string" }, runs: { type: "string", default: "7" } },
+  });
+  const runs = Number(values.runs);
+  if (!(Number.isInteger(runs) && runs >= 1))
+    throw new RangeError(`--runs ${values.runs} is no whole number from 1 up`);
+  const rows: Row[] = [];
+  const [cpu] = cpus();
+  console.log(
+    `${title}: ${cpus().length} × ${cpu?.model ?? "?"}, Node ${process.version}, ${runs} runs each, in turn`,
+  );
+  return {
+    async compare({ name, unit, against, ours, peer, goal }) {
+      await ours();
+      await peer();
+      const figures: { ours: number; peer: number }[] = [];
+      for (let run = 0; run < runs; run++) {
+        // Which goes first changes from run to run, so that neither has the warmer machine.
+        if (run % 2 === 0) figures.push({ ours: await ours(), peer: await peer() });
+        else {
+          const theirs = await peer();
+          figures.push({ ours: await ours(), peer: theirs });
+        }
+      }
+      const ratios = figures.map((pair) => pair.ours / pair.peer);
+      const row: Row = {
+        name,
+        ours: median(figures.map((pair) => pair.ours)),
+        peer: median(figures.map((pair) => pair.peer)),
+        unit,
+        ratio: { median: median(ratios), min: Math.min(...ratios), max: Math.max(...ratios) },
+        runs,
+      };
+      rows.push(row);
+      const spread = `${figure(row.ratio.median)} × (${figure(row.ratio.min)} to ${figure(row.ratio.max)})`;
+      console.log(
+        `${name}: ${figure(row.ours)} ${unit}, ${against}: ${figure(row.peer)} ${unit}; ratio ${spread}${goal === undefined ? "" : `, goal ${goal}`}`,
+      );
+      return row;
+    },
+    note(name, value, unit) {
+      rows.push({ name, ours: value, peer: 0, unit, ratio: { median: 0, min: 0, max: 0 }, runs: 1 });
+      console.log(`${name}: ${figure(value)} ${unit}`);
+    },
+    finish() {
+      if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(rows, undefined, 2)}\n`);
+    },
+  };
+}

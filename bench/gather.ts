@@ -1,0 +1,189 @@
+// The main job against what the machine can copy: gather over loop: within one thread, the sender's work left out.
+import { createArena, memoryOf } from "../src/flow/arena.js";
+import { createGather, type Gather } from "../src/flow/gather.js";
+import type { GatherOptions } from "../src/flow/gather-options.js";
+import { BURST_PACKETS } from "../src/kernels/structs.js";
+import { appendPacket, createBurst } from "../src/memory/burst.js";
+import { createRing } from "../src/memory/ring.js";
+import { startBench } from "./compare.js";
+
+const PAYLOAD = 1400;
+const HEADER = 12;
+const BURST = 256;
+/** Datagrams that wait in the ring when the clock starts: more memory than the second-level cache holds. */
+const BATCH = 16 * BURST;
+
+const bench = startBench("gather");
+const arena = memoryOf(createArena({ bytes: 1024 * 2 ** 20 }));
+const { kernels, u8, u32 } = arena;
+
+/** A ring full of RTP datagrams of `streams` streams, each burst shuffled as asked. */
+function sender(streams: number, reorder: number) {
+  const ring = createRing(arena, { entries: 2 * BATCH, entrySize: 16, metas: true });
+  const burst = createBurst(arena, 1024);
+  const sequences = new Uint32Array(streams);
+  let next = 0;
+  let random = 12345;
+  const chance = () => {
+    random = (Math.imul(random, 1103515245) + 12345) >>> 0;
+    return random / 2 ** 32;
+  };
+  return {
+    ring,
+    /** Puts a burst of datagrams into the ring. */
+    fill() {
+      const order: number[] = [];
+      const frames: number[] = [];
+      for (let i = 0; i < BURST; i++) {
+        const frame = kernels.takeFrame() >>> 0;
+        const at = frame + 128 + (((frame >>> arena.frameShift) & 15) << 6);
+        const stream = next++ % streams;
+        const sequence = sequences[stream]++;
+        u8[at] = 0x80;
+        u8[at + 1] = 96;
+        u8[at + 2] = sequence >>> 8;
+        u8[at + 3] = sequence;
+        // A new timestamp every 700 datagrams of a stream: chunks of about 1 MB.
+        const stamp = Math.floor(sequence / Math.max(1, Math.floor(700 / streams)));
+        u8[at + 4] = stamp >>> 24;
+        u8[at + 5] = stamp >>> 16;
+        u8[at + 6] = stamp >>> 8;
+        u8[at + 7] = stamp;
+        u8[at + 8] = stream >>> 24;
+        u8[at + 9] = stream >>> 16;
+        u8[at + 10] = stream >>> 8;
+        u8[at + 11] = stream;
+        frames.push(at);
+        order.push(i);
+      }
+      for (let i = 0; i + 8 < BURST; i++)
+        if (reorder > 0 && chance() < reorder / 2) {
+          const other = i + 1 + Math.floor(chance() * 7);
+          [order[i], order[other]] = [order[other], order[i]];
+        }
+      for (const i of order) appendPacket(arena, burst, [frames[i], HEADER + PAYLOAD]);
+      kernels.ringSend(ring.producer, burst, 0, 0);
+      kernels.burstRelease(burst, 0);
+    },
+  };
+}
+
+const into = createBurst(arena, 2048);
+
+/** Gathers `packets` datagrams; nanoseconds of the gathering alone, a datagram. */
+function gatherTime(gather: Gather, from: ReturnType<typeof sender>, packets: number): number {
+  let spent = 0n;
+  for (let done = 0; done < packets; done += BATCH) {
+    for (let filled = 0; filled < BATCH; filled += BURST) from.fill();
+    const start = process.hrtime.bigint();
+    for (let received = 0; received < BATCH; received += BURST) {
+      kernels.ringReceive(from.ring.consumer, into, BURST);
+      gather.begin(into);
+      for (;;) {
+        const whole = gather.work();
+        for (let chunk = gather.take(); chunk !== undefined; chunk = gather.take()) chunk.release();
+        if (whole) break;
+      }
+      kernels.burstRelease(into, 0);
+    }
+    spent += process.hrtime.bigint() - start;
+  }
+  return Number(spent) / packets;
+}
+
+/** Copies the same slices with memory.copy and nothing else; nanoseconds a slice. */
+function copyTime(packets: number): number {
+  const count = BATCH;
+  const frames: number[] = [];
+  for (let i = 0; i < count; i++) frames.push(kernels.takeFrame() >>> 0);
+  const size = 1 << 20;
+  const target = kernels.claimFrames(size / arena.frameSize) >>> 0;
+  let at = 0;
+  let spent = 0n;
+  for (let done = 0; done < packets; done += count) {
+    // The sender's touch of each datagram.
+    for (const frame of frames) u8.fill(done, frame + 128, frame + 140);
+    const start = process.hrtime.bigint();
+    for (const frame of frames) {
+      kernels.copyBytes(target + at, frame + 140 + (((frame >>> arena.frameShift) & 15) << 6), PAYLOAD);
+      at = at + PAYLOAD > size - PAYLOAD ? 0 : at + PAYLOAD;
+    }
+    spent += process.hrtime.bigint() - start;
+  }
+  for (const frame of frames) kernels.releaseFrame(frame);
+  kernels.releaseFrames(target, size / arena.frameSize);
+  return Number(spent) / packets;
+}
+
+const PACKETS = 20 * BATCH;
+const rate = (nanoseconds: number) => PAYLOAD / nanoseconds; // GB/s
+
+function gathering(options: Partial<GatherOptions>, streams: number, reorder: number): () => number {
+  const from = sender(streams, reorder);
+  const gather = createGather(
+    arena,
+    { layout: "rtp", gap: "skip", maxStreams: Math.max(1024, 2 * streams), window: 64, ...options },
+    { linkType: "DATAGRAM", live: false, merged: false },
+  );
+  return () => rate(gatherTime(gather, from, PACKETS));
+}
+
+const copying = () => rate(copyTime(PACKETS));
+const inOrder = gathering({}, 1, 0);
+await bench.compare({
+  name: "gather in order, 1,400 B",
+  unit: "GB/s",
+  against: "memory.copy of the same slices",
+  ours: inOrder,
+  peer: copying,
+  goal: "≥ 0.7",
+});
+await bench.compare({
+  name: "gather, 10 % out of order",
+  unit: "GB/s",
+  against: "memory.copy of the same slices",
+  ours: gathering({}, 1, 0.1),
+  peer: copying,
+  goal: "≥ 0.5",
+});
+await bench.compare({
+  name: "gather and sum in one pass, time",
+  unit: "ns a datagram",
+  against: "gather without the sum",
+  ours: (
+    (run) => () =>
+      PAYLOAD / run()
+  )(gathering({ checksum: true }, 1, 0)),
+  peer: () => PAYLOAD / inOrder(),
+  goal: "≤ 1.3",
+});
+for (const streams of [100, 10_000])
+  await bench.compare({
+    name: `gather of ${streams} streams, time`,
+    unit: "ns a datagram",
+    against: "of one stream",
+    ours: (
+      (run) => () =>
+        PAYLOAD / run()
+    )(gathering({ window: 16, chunkSize: 14_000 }, streams, 0)),
+    peer: () => PAYLOAD / inOrder(),
+  });
+await bench.compare({
+  name: "linked gather, time",
+  unit: "ns a datagram",
+  against: "copying gather",
+  ours: (
+    (run) => () =>
+      PAYLOAD / run()
+  )(gathering({ linked: true }, 1, 0)),
+  peer: () => PAYLOAD / inOrder(),
+});
+
+gc?.();
+const before = process.memoryUsage().heapUsed;
+const long = gathering({}, 1, 0);
+for (let round = 0; round < 10_000_000 / PACKETS / 10; round++) long();
+gc?.();
+bench.note("JavaScript heap growth", (process.memoryUsage().heapUsed - before) / 1_000_000, "bytes a packet");
+console.log(`(${u32[(into + BURST_PACKETS) >>> 2]} packets left)`);
+bench.finish();
