@@ -133,6 +133,7 @@ export interface Kernels {
   udpBuild(state: number, burst: number, first: number): number;
   inboxFill(state: number, bytes: number): void;
   packetBuild(state: number, burst: number, first: number): number;
+  tapReceived(inbox: number, burst: number, length: number, vnet: number): number;
   tpacketSlots(state: number, burst: number): number;
   tpacketBlocks(state: number, burst: number): number;
   tpacketLarge(state: number, inbox: number, burst: number, length: number): number;

@@ -6,6 +6,7 @@ export const PORT_KINDS: Readonly<Record<string, () => Promise<OpenDriver>>> = {
   nic: async () => (await import("./nic/nic.js")).openNicPort,
   pcap: async () => (await import("./pcap/port.js")).openPcap,
   packet: async () => (await import("./packet/packet.js")).openPacket,
+  tap: async () => (await import("./tap/tap.js")).openTapPort,
   udp: async () => (await import("./udp/udp.js")).openUdp,
   loop: async () => (await import("./loop/loop.js")).openLoop,
   null: async () => (await import("./null.js")).openNull,

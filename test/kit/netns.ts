@@ -93,3 +93,17 @@ export function startIn(
   });
   return child;
 }
+
+/** What a command prints until it ends. Throws, with the output, when it fails. */
+export async function outputOf(child: ChildProcess): Promise<string> {
+  let output = "";
+  child.stdout?.on("data", (text) => {
+    output += text;
+  });
+  child.stderr?.on("data", (text) => {
+    output += text;
+  });
+  const [code] = await once(child, "close");
+  if (code !== 0) throw new Error(`${child.spawnargs.join(" ")} ended with ${code}: ${output}`);
+  return output;
+}

@@ -3,7 +3,7 @@ import { type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { META_SECONDS, META_WIRE_LENGTH } from "../../src/kernels/structs.js";
 import { type Bench, createBench, pattern, pump } from "../kit/driver.js";
-import { ip, makeNamespaces, makeVeth, runIn, startIn } from "../kit/netns.js";
+import { ip, makeNamespaces, makeVeth, outputOf, runIn, startIn } from "../kit/netns.js";
 
 function bench(t: TestContext, bytes?: number): Bench {
   const made = createBench(bytes);
@@ -80,15 +80,7 @@ test("TCP and UDP of two hosts run across, super-frames, unfinished checksums an
   const two = await open("packet:r1", "both", mill);
   const end = new AbortController();
   const pumps = [pump(arena, one, two, end.signal), pump(arena, two, one, end.signal)];
-  const inLeft = async (...command: [string, ...string[]]): Promise<string> => {
-    const child = startIn(t, left, ...command);
-    let output = "";
-    child.stdout?.on("data", (text) => (output += text));
-    child.stderr?.on("data", (text) => (output += text));
-    const code = await new Promise((resolve) => child.once("close", resolve));
-    assert.equal(code, 0, output);
-    return output;
-  };
+  const inLeft = (command: string, ...args: string[]) => outputOf(startIn(t, left, command, ...args));
   assert.match(await inLeft("ping", "-c", "5", "-i", "0.02", "10.9.0.2"), / 0% packet loss/);
   assert.match(await inLeft("ping", "-c", "5", "-i", "0.02", "-s", "20000", "fd09::2"), / 0% packet loss/);
   startIn(t, right, "iperf3", "-s");

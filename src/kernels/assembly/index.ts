@@ -63,6 +63,7 @@ export {
 export { scatterFrames, scatterPackets, scatterPackets } from "./scatter";
 export { packetFragment, packetSegment } from "./segment";
 export { swapBytes, swapBytes } from "./swap";
+export { tapReceived } from "./tap";
 export { tpacketBlocks, tpacketLarge, tpacketReady, tpacketSlots } from "./tpacket";
 export { udpBuild } from "./udp-send";
 export { virtioCommand, virtioComplete, virtioFill, virtioReceive, virtioSend } from "./virtio";

@@ -1,5 +1,4 @@
 // packet:INTERFACE: everything that passes an interface, through AF_PACKET.
-import { setTimeout as sleep } from "node:timers/promises";
 import {
   OUTBOX_BYTES,
   OUTBOX_COPIED,
@@ -39,6 +38,7 @@ import type { ArenaMemory } from "../../memory/arena.js";
 import { createBurst, destroyBurst } from "../../memory/burst.js";
 import type { Locator } from "../locator.js";
 import { closeOutbox, createOutbox, createRegions, type Regions } from "../messages.js";
+import { pause } from "../pause.js";
 import type { Capabilities, DriverCounters, DriverOptions, LinkType, PortDriver } from "../port.js";
 import { type PacketOptions, readPacketLocator } from "./options.js";
 import { createPacketReceiver, type PacketLink, type PacketReceiver } from "./receive.js";
@@ -209,10 +209,6 @@ function createDriver(
       libc().close(fd);
     },
   };
-}
-
-async function pause(signal: AbortSignal): Promise<void> {
-  await sleep(1, undefined, { signal }).catch(() => signal.throwIfAborted());
 }
 
 function capabilities({ ethernet, mtu, vnet }: PacketLink, options: PacketOptions): Capabilities {

@@ -22,6 +22,7 @@ import { decodeAddress, formatAddress } from "../../linux/socket.js";
 import { watch } from "../../linux/watch.js";
 import type { ArenaMemory } from "../../memory/arena.js";
 import type { Locator } from "../locator.js";
+import { pause } from "../pause.js";
 import type { Capabilities, DriverCounters, DriverOptions, PortDriver } from "../port.js";
 import { readUdpLocator, type UdpOptions } from "./address.js";
 import { createReceiver, type IcmpCounts } from "./receive.js";
@@ -109,7 +110,7 @@ export async function openUdp(
     async readable(signal) {
       if (receiver.pending() || closed) return;
       // With the pool empty the socket stays readable: waiting for it would spin.
-      if (receiver.starved()) await sleep(1, undefined, { signal }).catch(() => signal.throwIfAborted());
+      if (receiver.starved()) await pause(signal);
       else await watching.readable(signal);
     },
     writable: async (signal) => (closed ? undefined : watching.writable(signal)),
