@@ -1,41 +1,112 @@
 import type { Command } from "commander";
+import { type FlowPorts, traceIommu, traceModeration, traceRss, traceSplit } from "../device/ways/card.js";
 import { type Batch, compareWays, countBatches, type Way } from "../device/ways/compare.js";
 import { MillraceError } from "../errors.js";
-import { createArenaMemory } from "../memory/arena.js";
+import { type ArenaMemory, createArenaMemory } from "../memory/arena.js";
 
 const BATCHES = [1, 4, 16, 32, 64, 256];
 const BATCH_PACKETS = 256;
 
+const FLOWS: readonly FlowPorts[] = [
+  ...[4000, 4001, 4002, 4003].map((source) => ({ protocol: "tcp", source, destination: 80 }) as const),
+  { protocol: "udp", source: 4000, destination: 80 },
+  { protocol: "udp", source: 4001, destination: 80 },
+];
+
 interface TraceOptions {
   readonly bus?: true;
+  readonly card?: true;
   readonly bytes: string;
   readonly json?: true;
 }
 
-/** `millrace trace --bus`: what each way of handing a packet to a device costs in bus transactions. */
+/** `millrace trace`: what each way of handing a packet to a device costs, and what a card does with it. */
 export function addTraceCommand(program: Command): void {
   program
     .command("trace")
     .description("show what moving a packet takes, transaction by transaction, on modelled hardware")
     .option("--bus", "the same packet by port I/O, memory-mapped buffer, DMA controller and bus master")
+    .option("--card", "what a network card does: RSS, header split, interrupt moderation, IOMMU")
     .option("--bytes <count>", "bytes of the packet, 60 to 1514", "1514")
     .option("--json", "one JSON object a line")
     .action(async (options: TraceOptions) => {
       const bytes = Number(options.bytes);
-      if (options.bus !== true)
-        throw new MillraceError("ERR_USAGE", "nothing to trace", { hint: "say --bus" });
+      if (options.bus !== true && options.card !== true)
+        throw new MillraceError("ERR_USAGE", "nothing to trace", { hint: "say --bus or --card" });
       if (!(Number.isInteger(bytes) && bytes >= 60 && bytes <= 1514))
         throw new MillraceError(
           "ERR_USAGE",
           `--bytes ${options.bytes} is not a whole number from 60 to 1514`,
         );
       const arena = createArenaMemory({ bytes: 32 * 2 ** 20 });
-      const ways = await compareWays(arena, bytes);
-      const batches = await countBatches(arena, bytes, BATCHES, BATCH_PACKETS);
-      if (options.json === true)
-        for (const line of [...ways, ...batches]) console.log(JSON.stringify({ bytes, ...line }));
-      else console.log(`${waysTable(ways, bytes)}\n\n${batchTable(batches)}`);
+      const tell = (results: readonly object[], text: string) => {
+        if (options.json === true) for (const result of results) console.log(JSON.stringify(result));
+        else console.log(`${text}\n`);
+      };
+      if (options.bus === true) {
+        const ways = await compareWays(arena, bytes);
+        tell(ways, waysTable(ways, bytes));
+        const batches = await countBatches(arena, bytes, BATCHES, BATCH_PACKETS);
+        tell(batches, batchTable(batches));
+      }
+      if (options.card === true) await traceCard(arena, tell);
     });
+}
+
+async function traceCard(
+  arena: ArenaMemory,
+  tell: (results: readonly object[], text: string) => void,
+): Promise<void> {
+  const flows = await traceRss(arena, FLOWS);
+  tell(
+    flows,
+    table([
+      ["RSS: flow", "hash", "table entry", "queue"],
+      ...flows.map(({ protocol, source, destination, hash, entry, queue }) => [
+        `${protocol} ${source} to ${destination}`,
+        hash.toString(16).padStart(8, "0"),
+        String(entry),
+        String(queue),
+      ]),
+    ]),
+  );
+  const packets = await traceSplit(arena, [
+    { protocol: "tcp", source: 4000, destination: 80, payload: 1400 },
+    { protocol: "udp", source: 4000, destination: 80, payload: 1400 },
+    { protocol: "tcp", source: 4000, destination: 80, payload: 0 },
+  ]);
+  tell(
+    packets,
+    table([
+      ["header split: packet", "bytes", "pieces (bytes at offset in its frame)"],
+      ...packets.map(({ protocol, bytes, pieces }) => [
+        protocol,
+        String(bytes),
+        pieces.map((piece) => `${piece.bytes} at ${piece.offset}`).join(", "),
+      ]),
+    ]),
+  );
+  const interrupts = await traceModeration(arena, [0, 20, 100, 500], 1000, 5);
+  tell(
+    interrupts,
+    table([
+      ["moderation: 1000 packets, 5 µs apart", ...interrupts.map(({ moderation }) => `${moderation} µs`)],
+      ["interrupts", ...interrupts.map((entry) => String(entry.interrupts))],
+      ["packets an interrupt", ...interrupts.map((entry) => (entry.packets / entry.interrupts).toFixed(1))],
+    ]),
+  );
+  const guarded = await traceIommu(arena);
+  tell(
+    guarded,
+    table([
+      ["IOMMU", "completed", "stopped at"],
+      ...guarded.map(({ what, packets: count, stopped }) => [
+        what,
+        String(count),
+        stopped === undefined ? "-" : `0x${stopped.toString(16)}`,
+      ]),
+    ]),
+  );
 }
 
 function table(rows: readonly (readonly string[])[]): string {
