@@ -13,7 +13,7 @@ const scripts = join(root, "scripts/vm");
 // The NICs' own kernel drivers are there for their peers in the guest.
 const modules = [
   ...["virtio_pci", "9pnet_virtio", "9p", "vfio_pci", "vfio_iommu_type1"],
-  ...["e1000e", "virtio_net", "tun", "veth", "af_packet"],
+  ...["e1000e", "virtio_net", "tun", "veth", "af_packet", "8021q"],
 ];
 const kept = ["virtio", "vfio", "net", "ptp", "pps", "dca", "i2c"].map((name) => `drivers/${name}`);
 const folders = [...kept, "net", "fs/9p", "fs/netfs", "fs/fscache", "virt", "crypto", "lib"];

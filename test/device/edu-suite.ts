@@ -99,7 +99,7 @@ export function testEdu(name: string, bytes: number, piece: number): void {
     const done = performance.now();
     assert.deepEqual(Buffer.from(to.bytes), Buffer.from(from.bytes));
     assert.deepEqual(Buffer.from(copied.bytes), Buffer.from(from.bytes));
-    const rate = (milliseconds: number) => `${(bytes / 1000 / milliseconds).toFixed(1)} MB/s`;
+    const rate = (milliseconds: number) => `${(bytes / milliseconds).toFixed(0)} kB/s`;
     context.diagnostic(`by the device ${rate(moved - started)}, by memory.copy ${rate(done - moved)}`);
   });
 

@@ -1,0 +1,132 @@
+// A card of the guest as a port, cabled to an interface of the guest's kernel.
+import assert from "node:assert/strict";
+import { createSocket, type Socket } from "node:dgram";
+import { once } from "node:events";
+import { type ArenaMemory, createArenaMemory } from "../../src/memory/arena.js";
+import { parseLocator } from "../../src/ports/locator.js";
+import { openNicPort } from "../../src/ports/nic/nic.js";
+import type { DriverOptions, PortDriver } from "../../src/ports/port.js";
+import { drainBurst, freeFrames, newBurst, type Received } from "../device/cards.js";
+import type { Addresses } from "../device/ipv4-frames.js";
+import { macOf, setUpPeer } from "./peers.js";
+
+export interface Place {
+  readonly name: "e1000e" | "virtio";
+  readonly card: string;
+  readonly mac: string;
+  /** Where the kernel's interface is. */
+  readonly peer: string;
+  /** IPv4 addresses: the kernel's and the card's. */
+  readonly kernel: string;
+  readonly own: string;
+}
+
+export const PLACES: readonly Place[] = [
+  {
+    name: "e1000e",
+    card: "0000:00:10.0",
+    mac: "52:54:00:00:10:01",
+    peer: "0000:00:18.0",
+    kernel: "10.9.1.1",
+    own: "10.9.1.2",
+  },
+  {
+    name: "virtio",
+    card: "0000:00:11.0",
+    mac: "52:54:00:00:11:01",
+    peer: "0000:00:19.0",
+    kernel: "10.9.2.1",
+    own: "10.9.2.2",
+  },
+];
+
+export interface Rig {
+  readonly place: Place;
+  readonly arena: ArenaMemory;
+  readonly port: PortDriver;
+  /** Bursts for either direction. */
+  readonly out: number;
+  readonly into: number;
+  /** The kernel's interface. */
+  readonly peer: string;
+  readonly addresses: Addresses;
+  /** Sends all of `out`, waiting where the card is full. */
+  sendAll(): Promise<void>;
+  /** Receives until `wanted` packets passed `accept`; throws after ten seconds. */
+  receive(wanted: number, accept: (packet: Received) => boolean): Promise<Received[]>;
+  /** Closes the port; every frame must be back. */
+  close(): Promise<void>;
+}
+
+export function macBytes(text: string): Uint8Array {
+  return Uint8Array.from(text.split(":"), (byte) => Number.parseInt(byte, 16));
+}
+
+export async function openRig(
+  place: Place,
+  parameters = "",
+  wait: DriverOptions["wait"] = "adaptive",
+): Promise<Rig> {
+  const arena = createArenaMemory({ bytes: 48 * 2 ** 20, frameSize: 4096 });
+  const probe = newBurst(arena);
+  const free = freeFrames(arena, probe);
+  const { signal } = new AbortController();
+  const locator = parseLocator(`nic:${place.card}${parameters}`);
+  const port = await openNicPort(arena, locator, { direction: "both", wait, signal });
+  const mac = macBytes(place.mac);
+  const peer = setUpPeer(place.peer, place.kernel, place.own, mac);
+  const out = newBurst(arena);
+  const into = newBurst(arena);
+  const rig: Rig = {
+    place,
+    arena,
+    port,
+    out,
+    into,
+    peer,
+    addresses: { from: mac, to: macOf(peer), source: place.own, destination: place.kernel },
+    sendAll: async () => {
+      let last = -1;
+      for (let first = 0; first !== last; ) {
+        last = first;
+        first = port.send(out, first);
+        await port.writable(AbortSignal.timeout(10_000));
+      }
+      drainBurst(arena, out);
+    },
+    receive: async (wanted, accept) => {
+      const got: Received[] = [];
+      const limit = AbortSignal.timeout(10_000);
+      while (got.length < wanted) {
+        port.receive(into);
+        got.push(...drainBurst(arena, into).filter(accept));
+        if (got.length < wanted) await port.readable(limit);
+      }
+      return got;
+    },
+    close: async () => {
+      drainBurst(arena, into);
+      drainBurst(arena, out);
+      await port.close();
+      assert.equal(freeFrames(arena, probe), free, "every frame is back in the pool");
+    },
+  };
+  return rig;
+}
+
+/** A socket of the guest's kernel. */
+export async function boundSocket(address: string, port: number): Promise<Socket> {
+  const socket = createSocket("udp4");
+  socket.bind(port, address);
+  await once(socket, "listening");
+  return socket;
+}
+
+/** True for a UDP datagram over IPv4 to `port`. */
+export function isUdpTo(port: number): (packet: Received) => boolean {
+  return ({ bytes }) =>
+    bytes.length >= 42 &&
+    bytes.readUInt16BE(12) === 0x0800 &&
+    bytes[23] === 17 &&
+    bytes.readUInt16BE(36) === port;
+}
