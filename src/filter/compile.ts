@@ -75,7 +75,7 @@ function scratchMemory() {
 
 function filterOf(expression: string, program: ClassicProgram): Filter {
   verify(program);
-  let run: ((length: number, wireLength: number) => number) | undefined;
+  let run: ((length: number, wireLength: number) => boolean) | undefined;
   const start = () => {
     const classifier = instantiateClassifier(compileModule([program]), scratchMemory().memory);
     return (length: number, wireLength: number) => classifier.match(0, 0, length, wireLength);
@@ -94,7 +94,7 @@ function filterOf(expression: string, program: ClassicProgram): Filter {
         bytes.set(piece, at);
         at += piece.length;
       }
-      return run(at, wireLength) !== 0;
+      return run(at, wireLength);
     },
   };
 }

@@ -6,7 +6,7 @@ import type { ClassicInstruction, ClassicProgram } from "./classic.js";
 import * as bpf from "./classic.js";
 import { type BasicBlock, basicBlocks, reach, targets } from "./wasm-flow.js";
 
-/** Where a program finds its packet, and where it leaves its result. */
+/** Where a program finds its packet. */
 export interface PacketLocals {
   /** Local with the address of the packet's bytes; for packets in fragments that of the first descriptor. */
   readonly packet: number;
@@ -14,8 +14,6 @@ export interface PacketLocals {
   readonly wireLength: number;
   /** Local with the address of the metadata; it holds 0 where there is none. */
   readonly meta: number;
-  /** Local that takes what the program returns. */
-  readonly result: number;
   /** For packets in fragments: fetches 1, 2 or 4 bytes as a big-endian number. */
   readonly fetch?: Readonly<Record<1 | 2 | 4, w.WasmFunction>>;
 }
@@ -27,11 +25,23 @@ interface Frame {
   readonly x: number;
   readonly raw: number;
   readonly memory: ReadonlyMap<number, number>;
+  readonly accept: w.Label;
   readonly reject: w.Label;
 }
 
-/** Emits a verified program; control goes on behind it with the result set. */
-export function emitProgram(f: w.WasmFunction, program: ClassicProgram, where: PacketLocals): void {
+/** Whether a program asks for a packet's length on the wire. */
+export function usesWireLength(program: ClassicProgram): boolean {
+  return program.some(([code]) => code === (bpf.LD | bpf.LEN) || code === (bpf.LDX | bpf.LEN));
+}
+
+/** Emits a verified program; it branches to one of two labels, and control never comes behind it. */
+export function emitProgram(
+  f: w.WasmFunction,
+  program: ClassicProgram,
+  where: PacketLocals,
+  accept: w.Label,
+  reject: w.Label,
+): void {
   const blocks = basicBlocks(program);
   const words = new Set(program.filter(usesWord).map(([, , , k]) => k));
   const memory = new Map([...words].map((word) => [word, w.addLocal(f)]));
@@ -40,19 +50,13 @@ export function emitProgram(f: w.WasmFunction, program: ClassicProgram, where: P
     w.i32Const(f, 0);
     w.set(f, local);
   }
-  const done = w.block(f);
-  const reject = w.block(f);
-  const frame: Frame = { f, where, a, x, raw, memory, reject };
+  const frame: Frame = { f, where, a, x, raw, memory, accept, reject };
   const labels = new Map<number, w.Label>();
   for (const block of blocks.slice(1).reverse()) labels.set(block.start, w.block(f));
   blocks.forEach((block, i) => {
     if (i > 0) w.end(f);
-    emitBlock(frame, program, block, blocks[i + 1]?.start, labels, done);
+    emitBlock(frame, program, block, blocks[i + 1]?.start, labels);
   });
-  w.end(f);
-  w.i32Const(f, 0);
-  w.set(f, where.result);
-  w.end(f);
 }
 
 function usesWord([code]: ClassicInstruction): boolean {
@@ -67,7 +71,6 @@ function emitBlock(
   block: BasicBlock,
   next: number | undefined,
   labels: ReadonlyMap<number, w.Label>,
-  done: w.Label,
 ): void {
   const { f, a } = frame;
   let known = block.known;
@@ -98,10 +101,12 @@ function emitBlock(
         w.set(f, code === (bpf.MISC | bpf.TXA) ? a : frame.x);
         break;
       case bpf.RET:
-        if ((code & 0x18) === bpf.A) w.get(f, a);
-        else w.i32Const(f, k);
-        w.set(f, frame.where.result);
-        w.br(f, done);
+        if ((code & 0x18) !== bpf.A) w.br(f, k === 0 ? frame.reject : frame.accept);
+        else {
+          w.get(f, a);
+          w.brIf(f, frame.accept);
+          w.br(f, frame.reject);
+        }
         return;
       case bpf.JMP: {
         const [yes, no = yes] = targets(program, at);

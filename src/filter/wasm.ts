@@ -20,12 +20,12 @@ import * as w from "../wasm/encoder.js";
 import { I32, MEM, OP } from "../wasm/opcodes.js";
 import type { ClassicProgram } from "./classic.js";
 import { verify } from "./verify.js";
-import { emitProgram } from "./wasm-program.js";
+import { emitProgram, usesWireLength } from "./wasm-program.js";
 
 /** Filters of one module over one memory, by their number. */
 export interface Classifier {
-  /** What program `filter` returns for the bytes at `address`; `wireLength` is the length before a snap length cut them. */
-  match(filter: number, address: number, length: number, wireLength: number): number;
+  /** Whether program `filter` accepts the bytes at `address`; `wireLength` is the length before a snap length cut them. */
+  match(filter: number, address: number, length: number, wireLength: number): boolean;
   /**
    * Runs program `filter` over the packets of a burst whose verdict is PASS. Those that do not match get
    * `verdict`. Where `bitmap` is not 0, bit n % 8 of byte n / 8 there says whether packet n matched. Returns
@@ -40,9 +40,10 @@ export function compileModule(programs: readonly ClassicProgram[]): Uint8Array<A
   const fetch = { 1: addFetch(module, 1), 2: addFetch(module, 2), 4: addFetch(module, 4) } as const;
   programs.forEach((program, number) => {
     verify(program);
-    addMatch(module, program, number);
-    const scattered = addScattered(module, program, fetch);
-    addClassify(module, program, number, scattered);
+    const linear = addMatch(module, program, `match${number}`, undefined);
+    const scattered = addMatch(module, program, undefined, fetch);
+    const mixed = addMixed(module, linear, scattered);
+    addClassify(module, program, number, mixed);
   });
   return w.encode(module);
 }
@@ -52,27 +53,35 @@ export function instantiateClassifier(module: Uint8Array, memory: WasmMemory): C
   type Exported = Readonly<Record<string, (...values: readonly number[]) => number>>;
   const exported = w.instantiate<Exported>(module, memory);
   return {
-    match: (filter, address, length, wireLength) => exported[`match${filter}`](address, length, wireLength),
+    match: (filter, address, length, wireLength) =>
+      exported[`match${filter}`](address, length, wireLength, 0) !== 0,
     classify: (filter, burst, verdict, bitmap) => exported[`classify${filter}`](burst, verdict, bitmap),
   };
 }
 
-function addMatch(module: w.WasmModuleDraft, program: ClassicProgram, number: number): void {
-  const f = w.addFunction(module, { name: `match${number}`, parameters: [I32, I32, I32], results: [I32] });
-  const [result, meta] = [w.addLocal(f), w.addLocal(f)];
-  emitProgram(f, program, { packet: 0, length: 1, wireLength: 2, meta, result });
-  w.get(f, result);
-  w.finish(f);
-}
-
 type Fetch = Readonly<Record<1 | 2 | 4, w.WasmFunction>>;
 
-/** A program over a packet in fragments: (first descriptor, length, length on the wire, metadata). */
-function addScattered(module: w.WasmModuleDraft, program: ClassicProgram, fetch: Fetch): w.WasmFunction {
-  const f = w.addFunction(module, { parameters: [I32, I32, I32, I32], results: [I32] });
-  const result = w.addLocal(f);
-  emitProgram(f, program, { packet: 0, length: 1, wireLength: 2, meta: 3, result, fetch });
-  w.get(f, result);
+/** A program over one packet: (bytes, length, length on the wire, metadata); in fragments, its first descriptor. */
+function addMatch(
+  module: w.WasmModuleDraft,
+  program: ClassicProgram,
+  name: string | undefined,
+  fetch: Fetch | undefined,
+): w.WasmFunction {
+  const f = w.addFunction(module, {
+    ...(name === undefined ? {} : { name }),
+    parameters: [I32, I32, I32, I32],
+    results: [I32],
+  });
+  const reject = w.block(f);
+  const accept = w.block(f);
+  const where = { packet: 0, length: 1, wireLength: 2, meta: 3 };
+  emitProgram(f, program, fetch === undefined ? where : { ...where, fetch }, accept, reject);
+  w.end(f);
+  w.i32Const(f, 1);
+  w.op(f, OP.return);
+  w.end(f);
+  w.i32Const(f, 0);
   w.finish(f);
   return f;
 }
@@ -122,27 +131,99 @@ function add(f: w.WasmFunction, local: number, step: number): void {
   w.set(f, local);
 }
 
+function emitField(f: w.WasmFunction, burst: number, offset: number, into: number): void {
+  w.get(f, burst);
+  w.access(f, MEM.i32_load, offset);
+  w.set(f, into);
+}
+
+/** (burst, verdict, bitmap): bursts of packets of one piece each are run through here, all others given to `mixed`. */
 function addClassify(
   module: w.WasmModuleDraft,
   program: ClassicProgram,
   number: number,
-  scattered: w.WasmFunction,
+  mixed: w.WasmFunction,
 ): void {
   const f = w.addFunction(module, { name: `classify${number}`, parameters: [I32, I32, I32], results: [I32] });
   const [burst, verdict, bitmap] = [0, 1, 2];
   const local = () => w.addLocal(f);
+  const [left, desc, meta, address, length, wireLength, matched] = [
+    ...[local(), local(), local(), local()],
+    ...[local(), local(), local()],
+  ];
+  emitField(f, burst, BURST_PACKETS, left);
+  w.get(f, left);
+  w.get(f, burst);
+  w.access(f, MEM.i32_load, BURST_COUNT);
+  w.op(f, OP.i32_ne);
+  w.get(f, bitmap);
+  w.op(f, OP.i32_or);
+  w.ifThen(f);
+  for (const argument of [burst, verdict, bitmap]) w.get(f, argument);
+  w.call(f, mixed);
+  w.op(f, OP.return);
+  w.end(f);
+  emitField(f, burst, BURST_DESCS, desc);
+  emitField(f, burst, BURST_METAS, meta);
+  const done = w.block(f);
+  w.get(f, left);
+  w.op(f, OP.i32_eqz);
+  w.brIf(f, done);
+  const again = w.loop(f);
+  const next = w.block(f);
+  w.get(f, meta);
+  w.access(f, MEM.i32_load8_u, META_VERDICT);
+  w.brIf(f, next);
+  const reject = w.block(f);
+  const accept = w.block(f);
+  w.get(f, desc);
+  w.access(f, MEM.i32_load, DESC_ADDR);
+  w.set(f, address);
+  w.get(f, desc);
+  w.access(f, MEM.i32_load, DESC_LEN);
+  w.set(f, length);
+  if (usesWireLength(program)) {
+    emitField(f, meta, META_WIRE_LENGTH, wireLength);
+    emitWireLength(f, wireLength, length);
+  }
+  emitProgram(f, program, { packet: address, length, wireLength, meta }, accept, reject);
+  w.end(f);
+  add(f, matched, 1);
+  w.br(f, next);
+  w.end(f);
+  w.get(f, meta);
+  w.get(f, verdict);
+  w.access(f, MEM.i32_store8, META_VERDICT);
+  w.end(f);
+  add(f, desc, DESC_SIZE);
+  add(f, meta, 1 << META_SHIFT);
+  w.get(f, left);
+  w.i32Const(f, 1);
+  w.op(f, OP.i32_sub);
+  w.tee(f, left);
+  w.brIf(f, again);
+  w.end(f);
+  w.end(f);
+  w.get(f, matched);
+  w.finish(f);
+}
+
+/** (burst, verdict, bitmap): bursts of any packets. */
+function addMixed(
+  module: w.WasmModuleDraft,
+  linear: w.WasmFunction,
+  scattered: w.WasmFunction,
+): w.WasmFunction {
+  const f = w.addFunction(module, { parameters: [I32, I32, I32], results: [I32] });
+  const [burst, verdict, bitmap] = [0, 1, 2];
+  const local = () => w.addLocal(f);
   const [packets, descs, lastDesc, meta, start] = [local(), local(), local(), local(), local()];
-  const [index, desc, address, length, wireLength] = [local(), local(), local(), local(), local()];
+  const [index, desc, end, length, wireLength] = [local(), local(), local(), local(), local()];
   const [result, matched] = [local(), local()];
-  const field = (offset: number, into: number) => {
-    w.get(f, burst);
-    w.access(f, MEM.i32_load, offset);
-    w.set(f, into);
-  };
-  field(BURST_PACKETS, packets);
-  field(BURST_DESCS, descs);
-  field(BURST_METAS, meta);
-  field(BURST_STARTS, start);
+  emitField(f, burst, BURST_PACKETS, packets);
+  emitField(f, burst, BURST_DESCS, descs);
+  emitField(f, burst, BURST_METAS, meta);
+  emitField(f, burst, BURST_STARTS, start);
   w.get(f, descs);
   w.get(f, burst);
   w.access(f, MEM.i32_load, BURST_COUNT);
@@ -169,27 +250,23 @@ function addClassify(
   w.access(f, MEM.i32_load);
   w.i32Const(f, DESC_SHIFT);
   w.op(f, OP.i32_shl, OP.i32_add);
-  w.tee(f, desc);
-  w.access(f, MEM.i32_load, DESC_ADDR);
-  w.set(f, address);
-  w.get(f, desc);
-  w.access(f, MEM.i32_load, DESC_LEN);
-  w.set(f, length);
-  w.get(f, meta);
-  w.access(f, MEM.i32_load, META_WIRE_LENGTH);
-  w.set(f, wireLength);
+  w.set(f, desc);
+  emitField(f, desc, DESC_LEN, length);
+  emitField(f, meta, META_WIRE_LENGTH, wireLength);
   emitContinued(f, desc);
-  w.ifThen(f);
-  emitWholeLength(f, { desc, lastDesc, address, length });
+  w.ifThen(f, I32);
+  emitWholeLength(f, { desc, lastDesc, end, length });
   emitWireLength(f, wireLength, length);
   for (const argument of [desc, length, wireLength, meta]) w.get(f, argument);
   w.call(f, scattered);
-  w.set(f, result);
   w.otherwise(f);
   emitWireLength(f, wireLength, length);
-  emitProgram(f, program, { packet: address, length, wireLength, meta, result });
+  w.get(f, desc);
+  w.access(f, MEM.i32_load, DESC_ADDR);
+  for (const argument of [length, wireLength, meta]) w.get(f, argument);
+  w.call(f, linear);
   w.end(f);
-  w.get(f, result);
+  w.tee(f, result);
   w.ifThen(f);
   add(f, matched, 1);
   w.otherwise(f);
@@ -207,6 +284,7 @@ function addClassify(
   w.end(f);
   w.get(f, matched);
   w.finish(f);
+  return f;
 }
 
 /** Whether the packet goes on behind a descriptor. */
@@ -223,11 +301,11 @@ function emitWholeLength(
   locals: {
     readonly desc: number;
     readonly lastDesc: number;
-    readonly address: number;
+    readonly end: number;
     readonly length: number;
   },
 ): void {
-  const { desc, lastDesc, address: at, length } = locals;
+  const { desc, lastDesc, end: at, length } = locals;
   w.get(f, desc);
   w.set(f, at);
   const done = w.block(f);
