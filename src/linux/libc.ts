@@ -118,13 +118,21 @@ export interface Koffi {
   address(value: ArrayBufferView): bigint;
   errno(): number;
   readonly node: {
-    poll(
-      fd: number,
-      events: { readable: boolean; writable: boolean },
-      // Its declarations leave the status out.
-      callback: (status: number, events: { readable: boolean; writable: boolean }) => void,
-    ): { stop(): void; close(): void };
+    poll(fd: number, events: PollEvents, callback: PollCallback): PollHandle;
   };
+}
+
+interface PollEvents {
+  readonly readable: boolean;
+  readonly writable: boolean;
+}
+// koffi's declarations leave the status out.
+type PollCallback = (status: number, events: PollEvents) => void;
+/** A descriptor on the event loop. */
+export interface PollHandle {
+  start(events: PollEvents, callback: PollCallback): void;
+  stop(): void;
+  close(): void;
 }
 
 let koffi: Koffi | undefined;

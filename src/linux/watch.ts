@@ -1,5 +1,5 @@
 // Readiness of any descriptor on the event loop, without a thread and without a call while nobody waits.
-import { type Koffi, libc, loadKoffi } from "./libc.js";
+import { libc, loadKoffi, type PollHandle } from "./libc.js";
 
 /** One descriptor on this thread's event loop. There must be no other watch on it in this thread. */
 export interface Watch {
@@ -11,33 +11,49 @@ export interface Watch {
   close(): void;
 }
 
-type Handle = ReturnType<Koffi["node"]["poll"]>;
+export const POLLIN = 1;
+export const POLLOUT = 4;
+export const POLLERR = 8;
 
 // Polling stops without a word when its handle is collected: those in use are kept here.
-const inUse = new Set<Handle>();
+const inUse = new Set<PollHandle>();
 
 /** Watches a descriptor. The kernel is asked only while someone waits, so an idle watch keeps no process alive. */
 export function watch(fd: number): Watch {
   const waiting = { readable: new Set<() => void>(), writable: new Set<() => void>() };
-  let handle: Handle | undefined;
+  let handle: PollHandle | undefined;
+  let asked = 0; // what the handle looks for now: POLLIN, POLLOUT, both, or nothing
   let closed = false;
 
+  function ready(status: number, events: { readable: boolean; writable: boolean }): void {
+    // On an error both sides try their call and get the errno from it; the handle is done.
+    if (status < 0) drop();
+    if (status < 0 || events.readable) release(waiting.readable);
+    if (status < 0 || events.writable) release(waiting.writable);
+    rearm();
+  }
+
+  function drop(): void {
+    if (handle === undefined) return;
+    handle.close();
+    inUse.delete(handle);
+    handle = undefined;
+    asked = 0;
+  }
+
   function rearm(): void {
-    if (handle !== undefined) {
-      handle.close();
-      inUse.delete(handle);
-      handle = undefined;
-    }
     const readable = waiting.readable.size > 0;
     const writable = waiting.writable.size > 0;
-    if (closed || (!readable && !writable)) return;
-    handle = loadKoffi().node.poll(fd, { readable, writable }, (status, events) => {
-      // On an error both sides try their call and get the errno from it.
-      if (status < 0 || events.readable) release(waiting.readable);
-      if (status < 0 || events.writable) release(waiting.writable);
-      rearm();
-    });
-    inUse.add(handle);
+    const wanted = closed ? 0 : (readable ? POLLIN : 0) | (writable ? POLLOUT : 0);
+    if (closed) drop();
+    if (wanted === asked) return;
+    asked = wanted;
+    if (wanted === 0) handle?.stop();
+    else if (handle !== undefined) handle.start({ readable, writable }, ready);
+    else {
+      handle = loadKoffi().node.poll(fd, { readable, writable }, ready);
+      inUse.add(handle);
+    }
   }
 
   function wait(side: "readable" | "writable", signal: AbortSignal): Promise<void> {
@@ -75,10 +91,6 @@ function release(waiting: Set<() => void>): void {
   for (const done of waiting) done();
   waiting.clear();
 }
-
-export const POLLIN = 1;
-export const POLLOUT = 4;
-export const POLLERR = 8;
 
 /** Blocks this thread until a descriptor has one of `events`, at most `milliseconds`; says which it has (0: none). */
 export function pollNow(fd: number, events: number, milliseconds: number): number {

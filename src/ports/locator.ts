@@ -72,10 +72,10 @@ function interfaceExists(name: string): boolean {
   }
 }
 
-/** Refuses options that a port does not know, naming those it does. */
+/** Refuses options that a port does not know, naming those it does. `rate=` paces any sink and is the engine's. */
 export function checkParameters(locator: Locator, known: readonly string[]): void {
   for (const key of locator.parameters.keys())
-    if (!known.includes(key))
+    if (!known.includes(key) && key !== "rate")
       throw new MillraceError("ERR_LOCATOR", `"${locator.text}": ${locator.kind}: has no option "${key}"`, {
         hint: known.length === 0 ? `${locator.kind}: takes no options` : `it takes ${known.join(", ")}`,
       });

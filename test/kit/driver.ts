@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
+import { closeSync, openSync } from "node:fs";
 import {
   BURST_COUNT,
   BURST_DESCS,
@@ -11,7 +12,8 @@ import {
   META_SIZE,
   OWNER_LIMIT,
 } from "../../src/kernels/structs.js";
-import { inNetns } from "../../src/linux/thread.js";
+import { libc } from "../../src/linux/libc.js";
+import { CLONE_NEWNET, enterNetns } from "../../src/linux/thread.js";
 import { type ArenaMemory, createArenaMemory } from "../../src/memory/arena.js";
 import { appendPacket, createBurst, destroyBurst, throwFault } from "../../src/memory/burst.js";
 import { allocateRegion, freeRegion } from "../../src/memory/region.js";
@@ -21,7 +23,7 @@ import { findOpener } from "../../src/ports/registry.js";
 
 export interface Bench {
   readonly arena: ArenaMemory;
-  /** `namespace`: the network namespace the port is opened in; only for ports that open without waiting. */
+  /** `namespace`: the network namespace the port is opened in. */
   open(locator: string, direction?: "in" | "out" | "both", namespace?: string): Promise<PortDriver>;
   /** Sends every packet, waiting where the port is full. `pieces`: bytes a descriptor, to make fragments. */
   send(
@@ -61,7 +63,7 @@ export function createBench(bytes = 32 * 2 ** 20): Bench {
     const opener = await findOpener(locator.kind);
     const signal = new AbortController().signal;
     const start = () => opener(arena, locator, { direction, wait: "interrupt", signal });
-    const port = await (namespace === undefined ? start() : inNetns(namespace, start));
+    const port = await (namespace === undefined ? start() : inNamespace(namespace, start));
     ports.push(port);
     return port;
   }
@@ -132,6 +134,18 @@ export function createBench(bytes = 32 * 2 ** 20): Bench {
   }
 
   return { arena, open, send, receive, close };
+}
+
+/** Has this thread in a network namespace until `work` is done. */
+async function inNamespace<T>(name: string, work: () => Promise<T>): Promise<T> {
+  const own = openSync("/proc/thread-self/ns/net", "r");
+  enterNetns(name);
+  try {
+    return await work();
+  } finally {
+    assert.equal(libc().setns(own, CLONE_NEWNET), 0);
+    closeSync(own);
+  }
 }
 
 /** The packets of a burst, copied. */

@@ -125,7 +125,7 @@ test("a ring that nobody reads drops, and every drop is counted", async (t) => {
     const sink = await open("packet:va", "out", names.one);
     const frames = Array.from({ length: 5000 }, (_, index) => frame(1000, index));
     await send(sink, frames);
-    const got = await receive(source, 5000, { quiet: 100 });
+    const got = await receive(source, 5000, { quiet: 1000 });
     const { dropped } = source.counters();
     assert.ok(dropped.kernel > 1000);
     assert.equal(got.length + dropped.kernel, 5000);
@@ -156,7 +156,7 @@ test("a filter is applied by the kernel, and nothing from before it is seen", as
     return bytes;
   });
   await send(sink, frames);
-  const got = await receive(source, 11, { quiet: 100 });
+  const got = await receive(source, 11, { quiet: 1000 });
   assert.equal(got.length, 10);
   for (const { bytes, meta } of got) {
     assert.equal(bytes.length, 80);
@@ -175,8 +175,8 @@ test("sockets of one fanout group share the traffic", async (t) => {
     sink,
     Array.from({ length: 1000 }, (_, index) => frame(100, index)),
   );
-  const one = await receive(first, 1000, { quiet: 100 });
-  const two = await receive(second, 1000, { quiet: 100 });
+  const one = await receive(first, 1000, { quiet: 1000 });
+  const two = await receive(second, 1000, { quiet: 1000 });
   assert.equal(one.length + two.length, 1000);
   assert.ok(one.length > 100 && two.length > 100);
 });

@@ -90,7 +90,7 @@ test("what nobody reads from a TAP is the kernel's drop; an interface that is go
   const { open, receive } = bench(t);
   const port = await open("tap:mr7?mtu=1400", "both", names.left);
   runIn(names.left, "sh", "-c", "echo 1 > /proc/sys/net/ipv6/conf/mr7/disable_ipv6");
-  await receive(port, 1000, { quiet: 50 });
+  await receive(port, 1000, { quiet: 500 });
   const before = port.counters();
   ip("-n", names.left, "address", "add", "10.9.7.1/24", "dev", "mr7");
   ip("-n", names.left, "link", "set", "mr7", "txqueuelen", "10");
@@ -99,7 +99,7 @@ test("what nobody reads from a TAP is the kernel's drop; an interface that is go
   assert.equal(link.mtu, 1400);
   const ping = startIn(t, names.left, "ping", "-q", "-c", "100", "-i", "0.002", "-W", "0.1", "10.9.7.2");
   await new Promise((resolve) => ping.once("close", resolve));
-  const got = await receive(port, 100, { quiet: 50 });
+  const got = await receive(port, 100, { quiet: 500 });
   const { dropped } = port.counters();
   assert.ok(dropped.kernel > 0);
   assert.equal(got.length + dropped.kernel - before.dropped.kernel, 100);

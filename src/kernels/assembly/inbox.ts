@@ -142,7 +142,8 @@ export function inboxSplit(state: u32, burst: u32): u32 {
   for (; message < ready; message++) {
     const header = load<u32>(state, INBOX_HEADERS) + message * MESSAGE_SIZE;
     if (load<u32>(state, INBOX_OFFSET) == 0) {
-      if (load<u32>(header, MESSAGE_FLAGS) & MSG_TRUNC) {
+      const posted = load<u32>(state, INBOX_VECTORS) << frameShift;
+      if ((load<u32>(header, MESSAGE_FLAGS) & MSG_TRUNC) != 0 || load<u32>(header, MESSAGE_LENGTH) > posted) {
         store<u64>(state, load<u64>(state, INBOX_TRUNCATED) + 1, INBOX_TRUNCATED);
         continue; // its frames stay posted
       }
