@@ -1,6 +1,8 @@
 // The network card's driver on its model: what the driver's side costs alone. The model runs between the timed
 // pieces, in the same thread, so its cost is not in the figures.
+import { openBus } from "../src/device/bus/open.js";
 import { openE1000e } from "../src/device/e1000e/open.js";
+import { ITR, STATUS } from "../src/device/e1000e/registers.js";
 import { clean, closeCard, linkUp, receive, send } from "../src/device/e1000e/run.js";
 import type { CardOptions } from "../src/device/e1000e/settings.js";
 import { collect } from "../src/device/e1000e/statistics.js";
@@ -280,8 +282,67 @@ async function waiting(): Promise<void> {
   for (const port of ports) await port.close();
 }
 
+/** What the model's bus itself costs its user, with the machine in its own thread. */
+async function registers(): Promise<void> {
+  const arena = createArenaMemory({ bytes: 32 * 2 ** 20 });
+  const bus = await openBus(arena, "e1000e@model");
+  const bar = bus.bar(0);
+  const count = 256;
+  const perAccess = (access: () => void): number => {
+    bar.read32(STATUS.offset);
+    const from = nanoseconds();
+    for (let i = 0; i < count; i++) access();
+    return (nanoseconds() - from) / count;
+  };
+  const cases: Case[] = [
+    { name: "write", unit: "ns", run: () => perAccess(() => bar.write32(ITR.offset, 0)) },
+    { name: "read", unit: "ns", run: () => perAccess(() => void bar.read32(STATUS.offset)) },
+  ];
+  report("a register of the model", await measure(cases, 50, 10));
+  await bus.close();
+}
+
+/** Packets of the very first second of a driver's life, before anything is compiled: none may be lost. */
+async function firstPackets(): Promise<void> {
+  const { signal } = new AbortController();
+  const total = 20_000;
+  const once: Case = {
+    name: `${total} packets from a cold start`,
+    unit: "lost",
+    run: async () => {
+      const arena = createArenaMemory({ bytes: 64 * 2 ** 20 });
+      const locator = parseLocator("nic:e1000e@model?promiscuous");
+      const port = await openNicPort(arena, locator, { direction: "both", wait: "adaptive", signal });
+      const out = createBurst(arena, 64);
+      const into = createBurst(arena, 64);
+      let got = 0;
+      for (let sent = 0; sent < total; sent += 32) {
+        for (let i = 0; i < 32; i++) appendPacket(arena, out, [(arena.kernels.takeFrame() >>> 0) + 64, 64]);
+        for (let first = 0; first < 32; ) {
+          first = port.send(out, first);
+          got += port.receive(into);
+          arena.kernels.burstRelease(into, 0);
+          if (first < 32) await port.writable(signal);
+        }
+        arena.kernels.burstRelease(out, 0);
+      }
+      const limit = performance.now() + 2000;
+      while (got < total && performance.now() < limit) {
+        await port.readable(signal);
+        got += port.receive(into);
+        arena.kernels.burstRelease(into, 0);
+      }
+      await port.close();
+      return total - got;
+    },
+  };
+  report("no loss while the engine still compiles", await measure([once], 1, 0));
+}
+
+await firstPackets();
 await batches();
 await heap();
 await copybreak();
 await fragments();
 await waiting();
+await registers();

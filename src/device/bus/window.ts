@@ -17,8 +17,9 @@ export function checkAccess(what: string, bytes: number, offset: number, width: 
  */
 export function createWindowBar(arena: ArenaMemory, index: number, window: number, bytes: number): Bar {
   const { u8, u16, u32, u64 } = arena;
+  const what = `BAR ${index}`; // made once: an access must not make anything
   const place = (offset: number, width: number) => {
-    checkAccess(`BAR ${index}`, bytes, offset, width);
+    checkAccess(what, bytes, offset, width);
     return (window + offset) / width;
   };
   return {

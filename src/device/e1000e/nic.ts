@@ -18,7 +18,7 @@ import type { Card } from "./card.js";
 import { openE1000e } from "./open.js";
 import { arm, clean, linkUp, quietCard, receive, releaseCard, send, vectorsOf, watch } from "./run.js";
 import type { CardOptions } from "./settings.js";
-import { collect, counter } from "./statistics.js";
+import { counter } from "./statistics.js";
 
 const SHORTEST = 64;
 const DRAIN = 1000; // milliseconds
@@ -57,7 +57,7 @@ export async function openE1000eNic(bus: Bus, parameters: ReadonlyMap<string, st
     counters: () => last ?? countersOf(card),
     close: async () => {
       await quietCard(card, DRAIN);
-      last = countersOf(card, false);
+      last = countersOf(card);
       await releaseCard(card);
     },
   };
@@ -82,11 +82,10 @@ function optionsOf(parameters: ReadonlyMap<string, string>): CardOptions {
   return Object.fromEntries(given) as CardOptions;
 }
 
-function countersOf(card: Card, live = true): NicCounters {
+function countersOf(card: Card): NicCounters {
   const { arena } = card;
   const sum = (queues: Card["rx"], offset: number) =>
     queues.reduce((total, queue) => total + counter(arena, queue.state + offset), 0);
-  const onCard = live && card.failure === undefined ? collect(card) : card.counted;
   const errors = sum(card.rx, RXQ_ERRORS);
   const faults = sum(card.rx, RXQ_FAULTS);
   const refused = sum(card.tx, TXQ_REFUSED);
@@ -101,7 +100,8 @@ function countersOf(card: Card, live = true): NicCounters {
       fault: faults,
       refused,
       reset: card.lost,
-      missed: onCard.get("rx_missed") ?? 0,
+      // As of the last watch: asking the card takes a read of each counter.
+      missed: card.counted.get("rx_missed") ?? 0,
     },
     copies: { copybreak: sum(card.rx, RXQ_COPIED), linearize: sum(card.tx, TXQ_COPIED) },
     held: card.tx.reduce((total, queue) => total + arena.u32[(queue.state + TXQ_HELD) >>> 2], 0),

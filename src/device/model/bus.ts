@@ -137,9 +137,10 @@ export function createModelBus(client: MailboxClient, place: ModelBusPlace): Mod
 /** Registers, or port I/O: each access is one request. */
 function registerBar(client: MailboxClient, bar: ModelBar, open: () => boolean, name: string): Bar {
   const { arena, mailbox } = client;
+  const what = `BAR ${bar.index} of ${name}`;
   const check = (offset: number, width: number) => {
     if (!open()) throw new MillraceError("ERR_CLOSED", `${name} is closed`);
-    checkAccess(`BAR ${bar.index} of ${name}`, bar.bytes, offset, width);
+    checkAccess(what, bar.bytes, offset, width);
     return (bar.index << 8) | (width << 16);
   };
   const read = (offset: number, width: number) => {
