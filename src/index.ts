@@ -1,4 +1,5 @@
 export { type ErrorCode, type FaultPlace, MillraceError } from "./errors.js";
+export { compileFilter, type Filter, type FilterOptions } from "./filter/compile.js";
 export { type Arena, createArena } from "./flow/arena.js";
 export type { Chunk, HeldChunk } from "./flow/chunk.js";
 export type { End } from "./flow/ends.js";
@@ -9,5 +10,8 @@ export type { ScatterOptions } from "./flow/packetize.js";
 export { type OpenOptions, open, type Port, type PortStats } from "./flow/port.js";
 export type { Report } from "./flow/report.js";
 export { type ScatterFileOptions, scatter } from "./flow/scatter.js";
+export type { Run } from "./flow/worker-task.js";
+export { type WorkerOptions, type Workers, workers } from "./flow/workers.js";
+export { SYMMETRIC_RSS_KEY } from "./packet/rss.js";
 export type { Burst, HeaderType, HeldPacket, LinkType, Packet } from "./packet/types.js";
 export type { Capabilities, Count } from "./ports/port.js";

@@ -25,6 +25,7 @@ interface Flags {
   readonly header?: string;
   readonly datagramSize?: number;
   readonly rate?: string;
+  readonly filter?: string;
   readonly count?: number;
   readonly duration?: number;
   readonly maxStreams?: number;
@@ -42,6 +43,7 @@ export function addGatherCommand(program: Command): void {
     .requiredOption("--to <locator>", "file:NAME, file:frame-%08d.raw, - or a port")
     .requiredOption("--layout <name|file>", "how datagrams are cut: a shipped layout or FILE.json")
     .option("--parameter <name=number>", "a parameter of the layout", namedNumber)
+    .option("--filter <expression>", "only packets that match, in the language of pcap-filter(7)")
     .option("--udp-port <port>", "only datagrams to this UDP port", wholeNumber(1))
     .option("--chunk-size <bytes>", "cut what has no end of its own, or too late a one", bytes)
     .option("--window <datagrams>", "how many are waited for, by sequence (default 64)", wholeNumber(1))
@@ -78,7 +80,10 @@ async function runGather(flags: Flags): Promise<void> {
     dataOnStdout: flags.to === "-",
   };
   const transforms = await transformsOf(flags);
-  let chunks = flow(flags.from.length === 1 ? flags.from[0] : flags.from).gather(gatherOptions(flags));
+  const packets = flow(flags.from.length === 1 ? flags.from[0] : flags.from);
+  let chunks = (flags.filter === undefined ? packets : packets.filter(flags.filter)).gather(
+    gatherOptions(flags),
+  );
   for (const transform of transforms) chunks = chunks.transform(transform);
   chunks = chunks.scatter({
     ...(flags.header === undefined ? {} : { header: flags.header }),

@@ -1,3 +1,5 @@
+import { MillraceError } from "../errors.js";
+import type { Filter } from "../filter/compile.js";
 import { type OpenPort, openPort, type Port } from "./port.js";
 
 /** An end of a flow: a locator, which the flow opens and closes, or a port, which stays its owner's. */
@@ -12,7 +14,11 @@ export interface OpenEnds {
 }
 
 /** Opens what is a locator; on a failure what was opened before is closed again. */
-export async function openEnds(ends: readonly End[], direction: "in" | "out"): Promise<OpenEnds> {
+export async function openEnds(
+  ends: readonly End[],
+  direction: "in" | "out",
+  filter?: string | Filter,
+): Promise<OpenEnds> {
   const ports: OpenPort[] = [];
   const own: OpenPort[] = [];
   const close = async () => {
@@ -20,7 +26,12 @@ export async function openEnds(ends: readonly End[], direction: "in" | "out"): P
   };
   try {
     for (const end of ends) {
-      if (typeof end === "string") own.push(await openPort(end, { direction }));
+      if (typeof end === "string")
+        own.push(await openPort(end, filter === undefined ? { direction } : { direction, filter }));
+      else if (filter !== undefined)
+        throw new MillraceError("ERR_USAGE", "an open port has its own filter", {
+          hint: "open(locator, { filter })",
+        });
       ports.push(typeof end === "string" ? own[own.length - 1] : (end as OpenPort));
     }
   } catch (error) {

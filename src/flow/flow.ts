@@ -1,4 +1,5 @@
 import { MillraceError } from "../errors.js";
+import type { Filter } from "../filter/compile.js";
 import { BURST_PACKETS, VERDICT_PASS, VERDICT_ROUTE } from "../kernels/structs.js";
 import { createBurstView } from "../packet/burst.js";
 import type { Burst } from "../packet/types.js";
@@ -29,6 +30,8 @@ export interface ToOptions {
 
 /** The words of the command line: where from, what is done on the way, where to. Nothing runs before `to()` or the first iteration. */
 export interface Flow<T> extends AsyncIterable<T> {
+  /** Keeps what matches; it runs in the deepest place that each source offers. Before any stage. */
+  filter(this: Flow<Burst>, filter: string | Filter): Flow<Burst>;
   /** Calls `stage` with each burst, in place: it may drop, route, rewrite. */
   stage(this: Flow<Burst>, stage: (burst: Burst) => void): Flow<Burst>;
   /** Makes contiguous chunks of the payloads' pieces. */
@@ -52,11 +55,19 @@ export interface Flow<T> extends AsyncIterable<T> {
  */
 export function flow(from: End | readonly End[]): Flow<Burst> {
   const sources: readonly End[] = Array.isArray(from) ? from : [from as End];
-  return new FlowOf<Burst>({ sources, stages: [], gather: undefined, transforms: [], scatter: {} });
+  return new FlowOf<Burst>({
+    sources,
+    filter: undefined,
+    stages: [],
+    gather: undefined,
+    transforms: [],
+    scatter: {},
+  });
 }
 
 interface Plan {
   readonly sources: readonly End[];
+  readonly filter: string | Filter | undefined;
   readonly stages: readonly ((burst: Burst) => void)[];
   readonly gather: GatherOptions | undefined;
   readonly transforms: readonly ((chunk: Chunk) => void)[];
@@ -69,6 +80,14 @@ class FlowOf<T> implements Flow<T> {
 
   constructor(plan: Plan) {
     this.plan = plan;
+  }
+
+  filter(this: FlowOf<Burst>, filter: string | Filter): Flow<Burst> {
+    if (this.plan.filter !== undefined || this.plan.stages.length > 0 || this.plan.gather !== undefined)
+      throw new MillraceError("ERR_USAGE", "a flow has one filter, before everything else", {
+        hint: "join conditions with and",
+      });
+    return new FlowOf<Burst>({ ...this.plan, filter });
   }
 
   stage(this: FlowOf<Burst>, stage: (burst: Burst) => void): Flow<Burst> {
@@ -104,7 +123,7 @@ class FlowOf<T> implements Flow<T> {
   private async start(signal?: AbortSignal): Promise<Run> {
     if (this.run !== undefined)
       throw new MillraceError("ERR_USAGE", "this flow has run already", { hint: "make another with flow()" });
-    this.run = await startRun(this.plan.sources, signal);
+    this.run = await startRun(this.plan.sources, signal, this.plan.filter);
     return this.run;
   }
 

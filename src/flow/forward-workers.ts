@@ -95,6 +95,11 @@ export function locatorForWorker(text: string, index: number): string {
   return `${text}${text.includes("?") ? "&" : "?"}${parameter(index)}`;
 }
 
+/** True for a kind of port of which each worker can open a queue of its own. */
+export function hasQueues(text: string): boolean {
+  return Object.hasOwn(QUEUE_PARAMETERS, parseLocator(text).kind);
+}
+
 const QUEUE_PARAMETERS: Readonly<Record<string, (index: number) => string>> = {
   null: (index) => `queue=${index}`,
   xdp: (index) => `queue=${index}`,

@@ -1,4 +1,5 @@
 import { MillraceError } from "../errors.js";
+import type { Filter } from "../filter/compile.js";
 import { BURST_METAS, META_SIZE, META_VERDICT, VERDICT_PASS } from "../kernels/structs.js";
 import type { ArenaMemory } from "../memory/arena.js";
 import { BurstView, createBurstView } from "../packet/burst.js";
@@ -10,12 +11,15 @@ import { findOpener } from "../ports/registry.js";
 import { type Arena, defaultArena, memoryOf } from "./arena.js";
 import { type Chunk, ChunkView } from "./chunk.js";
 import { DATAGRAM_BYTES } from "./packetize.js";
+import { attachPortFilter, type PortFilter } from "./port-filter.js";
 import { type ChunkSink, createPortSink } from "./sink.js";
 import { createSource, type Source, type Wait } from "./source.js";
 
 export interface OpenOptions {
   /** `udp:` binds (`in`) or sends (`out`); `pcap:` and `file:` read or create. Default `in`; other kinds go both ways. */
   readonly direction?: "in" | "out";
+  /** Only packets that match are received; it runs in the deepest place the port offers, and stats() says where. */
+  readonly filter?: string | Filter;
   /** How receiving waits; `adaptive`, the default, looks again for a while and then sleeps. */
   readonly wait?: Wait;
   /** The memory to work in; by default one a process, made by the first open(). */
@@ -59,6 +63,8 @@ export interface PortStats {
   readonly dropped: Readonly<Record<string, number>>;
   /** Bytes copied, by reason. */
   readonly copied: Readonly<Record<string, number>>;
+  /** Where the port's filter runs. */
+  readonly filteredIn?: "socket" | "xdp" | "wasm";
 }
 
 /** The port behind a public one, for the engine. */
@@ -67,6 +73,7 @@ export class OpenPort implements Port {
   readonly memory: ArenaMemory;
   readonly driver: PortDriver;
   readonly wait: Wait;
+  readonly filter: PortFilter | undefined;
   private readonly signal: AbortSignal;
   private readonly abortion = new AbortController();
   private source: Source | undefined;
@@ -78,12 +85,14 @@ export class OpenPort implements Port {
     memory: ArenaMemory,
     driver: PortDriver,
     wait: Wait,
+    filter: PortFilter | undefined,
     signal: AbortSignal | undefined,
   ) {
     this.locator = locator;
     this.memory = memory;
     this.driver = driver;
     this.wait = wait;
+    this.filter = filter;
     this.signal =
       signal === undefined ? this.abortion.signal : AbortSignal.any([signal, this.abortion.signal]);
     signal?.addEventListener("abort", () => void this.close(), { once: true });
@@ -96,7 +105,7 @@ export class OpenPort implements Port {
   /** The port's receiving side: made once, shared by all who read. */
   reader(): Source {
     this.assertOpen();
-    this.source ??= createSource(this.memory, this.driver, this.wait);
+    this.source ??= createSource(this.memory, this.driver, this.wait, this.filter);
     return this.source;
   }
 
@@ -178,6 +187,7 @@ export class OpenPort implements Port {
       held: counters.held,
       dropped,
       copied: { ...counters.copies },
+      ...(this.filter === undefined ? {} : { filteredIn: this.filter.place }),
     };
   }
 
@@ -220,5 +230,12 @@ export async function openPort(locator: string, options: OpenOptions = {}): Prom
     wait,
     signal: options.signal ?? new AbortController().signal,
   });
-  return new OpenPort(locator, memory, driver, wait, options.signal);
+  try {
+    const filter =
+      options.filter === undefined ? undefined : attachPortFilter(memory, driver, options.filter);
+    return new OpenPort(locator, memory, driver, wait, filter, options.signal);
+  } catch (error) {
+    await driver.close();
+    throw error;
+  }
 }

@@ -1,4 +1,5 @@
 import { MillraceError } from "../errors.js";
+import type { Filter } from "../filter/compile.js";
 import {
   N_COMPLETE,
   N_CONTROL,
@@ -74,9 +75,13 @@ const DROPS: readonly (readonly [string, number])[] = [
 ];
 
 /** Opens the sources of a flow. */
-export async function startRun(from: readonly End[], signal: AbortSignal | undefined): Promise<Run> {
+export async function startRun(
+  from: readonly End[],
+  signal: AbortSignal | undefined,
+  filter?: string | Filter,
+): Promise<Run> {
   signal?.throwIfAborted();
-  const ends = await openEnds(from, "in");
+  const ends = await openEnds(from, "in", filter);
   const [first] = ends.ports;
   if (first === undefined) throw new MillraceError("ERR_USAGE", "a flow needs a source");
   const arena = first.memory;

@@ -2,6 +2,7 @@ import { BURST_PACKETS } from "../kernels/structs.js";
 import type { ArenaMemory } from "../memory/arena.js";
 import { createBurst, destroyBurst, throwFault } from "../memory/burst.js";
 import type { PortDriver } from "../ports/port.js";
+import type { PortFilter } from "./port-filter.js";
 import { createTally, type Tally } from "./tally.js";
 
 /** Descriptors a burst has room for: some 40 GRO buffers' worth, small enough to stay in the second-level cache. */
@@ -37,15 +38,25 @@ export function nextTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
-export function createSource(arena: ArenaMemory, driver: PortDriver, wait: Wait): Source {
+export function createSource(
+  arena: ArenaMemory,
+  driver: PortDriver,
+  wait: Wait,
+  filter?: PortFilter,
+): Source {
   const burst = createBurst(arena, BURST_DESCRIPTORS);
   const tally = createTally(arena);
   const { kernels } = arena;
   let turnStarted = performance.now();
   let polls = 0;
   let ready = 0; // packets that wait() has received already
+  const receive = () => {
+    const packets = driver.receive(burst);
+    if (packets > 0) filter?.apply(burst);
+    return packets;
+  };
   const look = () => {
-    ready = driver.receive(burst);
+    ready = receive();
     return ready > 0 || driver.ended;
   };
   const turn = async () => {
@@ -63,7 +74,7 @@ export function createSource(arena: ArenaMemory, driver: PortDriver, wait: Wait)
         return packets;
       }
       source.release();
-      return driver.receive(burst);
+      return receive();
     },
     release() {
       if (arena.u32[(burst + BURST_PACKETS) >>> 2] !== 0)

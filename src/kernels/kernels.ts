@@ -33,6 +33,8 @@ export interface Kernels {
   claimFrames(count: number): number;
   releaseFrames(address: number, count: number): number;
   equalBytes(a: number, b: number, length: number): number;
+  rssHash(burst: number, link: number, tables: number, scratch: number): void;
+  rssSteer(burst: number, table: number, mask: number): void;
   gatherRun(
     gather: number,
     burst: number,

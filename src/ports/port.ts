@@ -86,6 +86,10 @@ export interface PortDriver {
   /** True once nothing will ever come again (end of a file, the other end closed). Live ports never end. */
   readonly ended: boolean;
   counters(): DriverCounters;
+  /** True when the other side has taken all that was sent and has asked again since: loops only. */
+  settled?(): boolean;
+  /** The other side's thread is gone without closing its end: closes that for it. Loops only. */
+  bury?(): void;
   /** Puts a classic BPF program at the deepest place the port has; undefined: it has none. */
   attachFilter?(program: readonly ClassicInstruction[]): "socket" | "xdp" | undefined;
   /** Addresses behind META_PEER, as `10.0.0.2:5000` or `[::1]:5000`. */

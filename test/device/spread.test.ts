@@ -11,8 +11,8 @@ import { steer } from "../../src/device/e1000e/rss.js";
 import { arm, receive, recover, send, serveLink, watch } from "../../src/device/e1000e/run.js";
 import { collect } from "../../src/device/e1000e/statistics.js";
 import { connectWire } from "../../src/device/model/wire.js";
-import { DEFAULT_RSS_KEY, toeplitz } from "../../src/device/toeplitz.js";
 import { META_FLAGS, META_HASH, META_HASHED, META_QUEUE } from "../../src/kernels/structs.js";
+import { DEFAULT_RSS_KEY, toeplitz } from "../../src/packet/toeplitz.js";
 import { drainBurst, newBurst, openPair, type Pair, putPacket } from "./cards.js";
 import { pattern, wholeFrame } from "./frames.js";
 

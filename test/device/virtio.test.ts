@@ -5,7 +5,6 @@ import { createStillMachine } from "../../src/device/model/inthread.js";
 import type { ModelVirtio } from "../../src/device/model/virtio/card.js";
 import { createModelVirtio } from "../../src/device/model/virtio/model.js";
 import { createWire, type Wire } from "../../src/device/model/wire.js";
-import { DEFAULT_RSS_KEY, toeplitz } from "../../src/device/toeplitz.js";
 import type { VirtioOptions } from "../../src/device/virtio/card.js";
 import type { VirtioFeature } from "../../src/device/virtio/features.js";
 import {
@@ -19,6 +18,7 @@ import {
 } from "../../src/kernels/structs.js";
 import type { ArenaMemory } from "../../src/memory/arena.js";
 import { createBurst } from "../../src/memory/burst.js";
+import { DEFAULT_RSS_KEY, toeplitz } from "../../src/packet/toeplitz.js";
 import { freeFrames } from "../packet/arena.js";
 import { addressBytes, tcpFrame, udpFrame } from "./ipv4-frames.js";
 import { appendCut, drain, metaOf } from "./packets.js";

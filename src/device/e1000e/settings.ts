@@ -1,5 +1,5 @@
 import { MillraceError } from "../../errors.js";
-import { DEFAULT_RSS_KEY } from "../toeplitz.js";
+import { DEFAULT_RSS_KEY } from "../../packet/toeplitz.js";
 import { LONG_BYTES, QUEUES, RING_LEAST, RING_MOST, STANDARD_BYTES } from "./assumptions.js";
 
 /** How a card is to be run. What is left out takes the default named here. */

@@ -1,7 +1,7 @@
 // Commands on the control queue [5.1.6.5]: class, command and data go out, one byte comes back.
 import { MillraceError } from "../../errors.js";
 import { allocateRegion, freeRegion } from "../../memory/region.js";
-import { DEFAULT_RSS_KEY } from "../toeplitz.js";
+import { DEFAULT_RSS_KEY } from "../../packet/toeplitz.js";
 import type { VirtioCard } from "./card.js";
 import { NET_HASH_TYPES, NET_RSS_ENTRIES, NET_RSS_KEY_BYTES } from "./registers.js";
 

@@ -60,6 +60,7 @@ export {
   ringSend,
   ringSpace,
 } from "./ring";
+export { rssHash, rssSteer } from "./rss";
 export { scatterFrames, scatterPackets, scatterPackets } from "./scatter";
 export { packetFragment, packetSegment } from "./segment";
 export { swapBytes, swapBytes } from "./swap";

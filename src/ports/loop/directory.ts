@@ -106,3 +106,8 @@ export function leaveLoop(arena: ArenaMemory, record: number): boolean {
   unlock(arena, record, left === 0 ? FREE : READY);
   return left === 0;
 }
+
+/** Whether anybody has opened this end. */
+export function isTaken(arena: ArenaMemory, record: number, end: number): boolean {
+  return (Atomics.load(arena.u32, (record + LOOP_CLAIMS) >>> 2) & (1 << end)) !== 0;
+}

@@ -8,7 +8,7 @@ import { createRing, destroyRing, type Ring } from "../../memory/ring.js";
 import { reasonsOf } from "../../packet/context.js";
 import { checkParameters, type Locator, numberParameter } from "../locator.js";
 import type { Capabilities, LinkType, OpenDriver, PortDriver } from "../port.js";
-import { joinLoop, leaveLoop } from "./directory.js";
+import { isTaken, joinLoop, leaveLoop } from "./directory.js";
 import { createImpairer, IMPAIRMENTS, type Impairer, parseImpairment } from "./impair.js";
 
 // loop:NAME has two ends in one arena, in one thread or in two. What one end sends the other receives: a ring
@@ -19,7 +19,8 @@ const LINKS: Readonly<Record<string, LinkType>> = { ether: "EN10MB", raw: "RAW",
 
 // The loop's structure in the arena: for each of its two rings the fields of Ring, then whether its sender left.
 const RING_WORDS = 8;
-const LEFT = 6;
+const LEFT = 6; // 1 when the sender left
+const POLLS = 7; // how often the receiver asked
 const BYTES = 2 * RING_WORDS * 4;
 
 function makeLoop(arena: ArenaMemory, entries: number): number {
@@ -95,6 +96,7 @@ export const openLoop: OpenDriver = async (arena, locator) => {
   const counts = { received: 0, receivedBytes: 0, transmitted: 0, transmittedBytes: 0 };
   const { kernels } = arena;
   let closed = false;
+  let emptyAt: number | undefined; // the receiver's count of polls when its ring was first seen empty
   let timer: NodeJS.Timeout | undefined;
 
   /** Publishes packets and counts them; the bytes are what leaves the burst. */
@@ -124,6 +126,7 @@ export const openLoop: OpenDriver = async (arena, locator) => {
   const driver: PortDriver = {
     can,
     receive(burst) {
+      Atomics.add(arena.u32, (data >>> 2) + (1 - end) * RING_WORDS + POLLS, 1);
       const before = kernels.burstBytes(burst, 0);
       const packets = throwFault(arena, burst, kernels.ringReceive(into.consumer, burst, 0xffff));
       if (packets > 0) {
@@ -152,6 +155,21 @@ export const openLoop: OpenDriver = async (arena, locator) => {
     get ended() {
       if (Atomics.load(arena.u32, leftWord(1 - end)) === 0) return false;
       return kernels.ringCount(into.consumer, 1) === 0;
+    },
+    settled() {
+      const polls = Atomics.load(arena.u32, (data >>> 2) + end * RING_WORDS + POLLS);
+      if (kernels.ringSpace(out.producer, out.entries) < out.entries) {
+        emptyAt = undefined;
+        return false;
+      }
+      emptyAt ??= polls;
+      return polls !== emptyAt;
+    },
+    bury() {
+      if (closed || Atomics.exchange(arena.u32, leftWord(1 - end), 1) !== 0) return;
+      if (isTaken(arena, record, 1 - end)) leaveLoop(arena, record);
+      wakeBoth(arena, out);
+      wakeBoth(arena, into);
     },
     counters: () => ({
       received: { packets: counts.received, bytes: counts.receivedBytes },

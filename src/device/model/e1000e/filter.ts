@@ -1,5 +1,5 @@
+import { toeplitz } from "../../../packet/toeplitz.js";
 import * as r from "../../e1000e/registers.js";
-import { toeplitz } from "../../toeplitz.js";
 import { bump, type ModelCard, reg } from "./card.js";
 import { type Headers, u16 } from "./headers.js";
 

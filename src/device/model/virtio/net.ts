@@ -12,7 +12,7 @@ import {
   VNET_NEEDS_CHECKSUM,
   VNET_SEGMENT,
 } from "../../../kernels/virtio-structs.js";
-import { toeplitz } from "../../toeplitz.js";
+import { toeplitz } from "../../../packet/toeplitz.js";
 import { parseHeaders, pseudoSum, putU16, sumOf, u16 } from "../e1000e/headers.js";
 
 /** The frames that leave for a packet with its network header in front: one, or as many as its segments. */
