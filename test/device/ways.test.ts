@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { createStillMachine } from "../../src/device/model/inthread.js";
-import { DEFAULT_RSS_KEY, toeplitz } from "../../src/device/toeplitz.js";
+import { DEFAULT_RSS_KEY, toeplitz } from "../../src/packet/toeplitz.js";
 import { traceIommu, traceModeration, traceRss, traceSplit } from "../../src/device/ways/card.js";
 import { compareWays, countBatches } from "../../src/device/ways/compare.js";
 import { makeDmaController, sendByDmaController } from "../../src/device/ways/dma-controller.js";

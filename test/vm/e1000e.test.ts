@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { connect } from "node:net";
 import { test } from "node:test";
-import { DEFAULT_RSS_KEY, toeplitz } from "../../src/device/toeplitz.js";
+import { DEFAULT_RSS_KEY, toeplitz } from "../../src/packet/toeplitz.js";
 import {
   META_FLAGS,
   META_HASH,
