@@ -3,11 +3,11 @@ import { spawnSync } from "node:child_process";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { createStillMachine } from "../../src/device/model/inthread.js";
-import { DEFAULT_RSS_KEY, toeplitz } from "../../src/packet/toeplitz.js";
 import { traceIommu, traceModeration, traceRss, traceSplit } from "../../src/device/ways/card.js";
 import { compareWays, countBatches } from "../../src/device/ways/compare.js";
 import { makeDmaController, sendByDmaController } from "../../src/device/ways/dma-controller.js";
 import { createArenaMemory } from "../../src/memory/arena.js";
+import { DEFAULT_RSS_KEY, toeplitz } from "../../src/packet/toeplitz.js";
 
 test("each way moves the same packet, and the ledger shows who moved it", async () => {
   const arena = createArenaMemory({ bytes: 32 * 2 ** 20 });

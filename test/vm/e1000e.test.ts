@@ -2,7 +2,6 @@
 import assert from "node:assert/strict";
 import { connect } from "node:net";
 import { test } from "node:test";
-import { DEFAULT_RSS_KEY, toeplitz } from "../../src/packet/toeplitz.js";
 import {
   META_FLAGS,
   META_HASH,
@@ -11,6 +10,7 @@ import {
   META_TAGGED,
   META_VLAN,
 } from "../../src/kernels/structs.js";
+import { DEFAULT_RSS_KEY, toeplitz } from "../../src/packet/toeplitz.js";
 import { metaAt, putPacket } from "../device/cards.js";
 import { udpFrame } from "../device/ipv4-frames.js";
 import { eventually, ip, macOf } from "./peers.js";
