@@ -47,8 +47,11 @@ export function createPacer(rate: Rate): Pacer {
   };
 }
 
-// setTimeout is good to a millisecond or two: the rest is waited for in turns of the event loop.
-async function sleepUntil(time: number, signal: AbortSignal): Promise<void> {
+/**
+ * Sleeps until performance.now() is `time`. setTimeout is good to a millisecond or two: the rest is waited for in
+ * turns of the event loop. Rejects with the signal's reason.
+ */
+export async function sleepUntil(time: number, signal: AbortSignal): Promise<void> {
   for (;;) {
     signal.throwIfAborted();
     const left = time - performance.now();

@@ -27,6 +27,7 @@ export interface Kernels {
   burstRelease(burst: number, tally: number): number;
   walkPcap(state: number, burst: number): number;
   walkPcapng(state: number, burst: number): number;
+  burstRepeat(model: number, first: number, burst: number, most: number): number;
   summarizeBurst(state: number, burst: number): void;
   releaseRun(first: number, count: number): number;
   packCapture(state: number, burst: number, first: number, stop: number): number;

@@ -47,6 +47,7 @@ export {
   packetWrite,
 } from "./packet";
 export { packetBuild } from "./packet-send";
+export { burstRepeat } from "./repeat";
 export {
   burstBytes,
   burstCount,
