@@ -50,11 +50,14 @@ for (const { name, mac } of PLACES) {
     if (segmentation) {
       const fields = ["tcp.checksum.status", "ip.checksum.status", "tcp.seq_raw", "tcp.len", "tcp.payload"];
       const segments = tshark(file, `eth.src == ${mac} && tcp.dstport == 4003`, fields);
-      const lengths = [...Array.from({ length: 8 }, () => 1400), 800];
+      // QEMU before version 8 cuts such a packet into IP fragments, which tshark puts together again.
+      const lengths = segments.length === 1 ? [12_000] : [...Array.from({ length: 8 }, () => 1400), 800];
       assert.deepEqual(
         segments.map((segment) => segment.slice(0, 4)),
         lengths.map((length, i) => ["1", "1", String((0xffffff00 + 1400 * i) % 2 ** 32), String(length)]),
       );
+      const long = tshark(file, `eth.src == ${mac} && frame.len > 1514`, ["frame.number"]);
+      assert.deepEqual(long, []);
       const payload = Buffer.from(segments.map((segment) => segment[4]).join(""), "hex");
       assert.deepEqual(payload, Buffer.from(Array.from({ length: 12_000 }, (_, i) => (i % 1000) & 0xff)));
     }
