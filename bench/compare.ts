@@ -46,6 +46,7 @@ function figure(value: number): string {
 export function startBench(title: string): Bench {
   const { values } = parseArgs({
     options: { json: { type: "string" }, runs: { type: "string", default: "7" } },
+    allowPositionals: true, // which parts, where a benchmark has several
   });
   const runs = Number(values.runs);
   if (!(Number.isInteger(runs) && runs >= 1))

@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
+import { compileFilter } from "../../src/filter/compile.js";
+import { BURST_DESCS } from "../../src/kernels/structs.js";
 import {
   XDP_BAD_COMPLETED,
   XDP_BAD_RECEIVED,
@@ -282,4 +284,23 @@ test("a completion for a frame the ring does not own is counted and not believed
   assert.equal(counted(XDP_BAD_RECEIVED), 3);
   assert.equal(kernels.holds(mine), 1);
   throwFault(arena, burst, kernels.burstRelease(burst, 0));
+});
+
+test("a filter sits in the XDP program: what does not match stays with the kernel", async (t) => {
+  const lan = makeLan(t);
+  if (lan === undefined) return;
+  ip("-n", lan.middle, "address", "add", "10.7.0.3/24", "dev", "v0");
+  const arena = createArenaMemory();
+  const a = await openIn(lan.middle, arena, "xdp:v0");
+  const filter = compileFilter("icmp[icmptype] = icmp-echo and less 200", { linkType: "EN10MB" });
+  assert.equal(a.attachFilter?.(filter.program), "xdp");
+  const burst = createBurst(arena, 64);
+  runIn(lan.client, "ping", "-c", "2", "-i", "0.1", "-W", "2", "-s", "500", "10.7.0.3");
+  assert.equal(a.receive(burst), 0, "the kernel answered, and this port saw nothing of it");
+  startIn(t, lan.client, "ping", "-c", "3", "-i", "0.1", "-s", "20", "10.7.0.3");
+  while (a.receive(burst) === 0) await a.readable(AbortSignal.timeout(5000));
+  const start = arena.u32[arena.u32[(burst + BURST_DESCS) >>> 2] >>> 2];
+  assert.equal(arena.u8[start + 23], 1, "an ICMP packet");
+  throwFault(arena, burst, arena.kernels.burstRelease(burst, 0));
+  await a.close();
 });

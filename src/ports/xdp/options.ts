@@ -1,6 +1,7 @@
 import { MillraceError } from "../../errors.js";
 import { CONTROL_POOL_FRAMES } from "../../kernels/structs.js";
 import type { XdpMode } from "../../linux/bpf.js";
+import { readChannels } from "../../linux/ethtool.js";
 import type { Link } from "../../linux/links.js";
 import type { ArenaMemory } from "../../memory/arena.js";
 import { checkParameters, type Locator, numberParameter } from "../locator.js";
@@ -24,8 +25,9 @@ const KNOWN = ["queue", "queues", "mode", "bind", "ring", "busy-poll", "promiscu
 
 export function xdpOptions(arena: ArenaMemory, locator: Locator, link: Link): XdpOptions {
   checkParameters(locator, KNOWN);
-  const queue = numberParameter(locator, "queue", 0, link.queues.rx - 1);
-  const queues = numberParameter(locator, "queues", 1, link.queues.rx);
+  const available = queuesInUse(link);
+  const queue = numberParameter(locator, "queue", 0, available - 1);
+  const queues = numberParameter(locator, "queues", 1, available);
   if (queue !== undefined && queues !== undefined)
     throw new MillraceError("ERR_LOCATOR", `"${locator.text}": queue and queues cannot stand together`, {
       hint: "queue=N opens the one queue N, queues=N the first N",
@@ -34,14 +36,19 @@ export function xdpOptions(arena: ArenaMemory, locator: Locator, link: Link): Xd
   if ((ring & (ring - 1)) !== 0)
     throw new MillraceError("ERR_LOCATOR", `"${locator.text}": ring=${ring} is not a power of two`);
   return {
-    queues:
-      queue === undefined ? Array.from({ length: queues ?? link.queues.rx }, (_, index) => index) : [queue],
+    queues: queue === undefined ? Array.from({ length: queues ?? available }, (_, index) => index) : [queue],
     mode: choice(locator, "mode", ["native", "generic"]),
     bind: choice(locator, "bind", ["zero-copy", "copy"]),
     ring,
     busyPoll: numberParameter(locator, "busy-poll", 0, 1_000_000),
     promiscuous: choice(locator, "promiscuous", ["on", "off"]) !== "off",
   };
+}
+
+// rtnetlink tells how many queues an interface could have; its driver, how many it has.
+function queuesInUse(link: Link): number {
+  const channels = readChannels(link.name);
+  return Math.max(1, channels === undefined ? 1 : channels.rx + channels.combined);
 }
 
 // A queue keeps a ring of frames filled and may have as many under way; several queues share one pool.

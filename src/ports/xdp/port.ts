@@ -1,4 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
+import { emitXdpFilter } from "../../filter/ebpf.js";
 import { BURST_METAS, META_QUEUE, META_SIZE, NEED_WAKEUP, RING_FLAGS } from "../../kernels/structs.js";
 import {
   XDP_BAD_COMPLETED,
@@ -27,6 +28,7 @@ import type { Locator } from "../locator.js";
 import type { Capabilities, DriverCounters, DriverOptions, PortDriver } from "../port.js";
 import { type Attachment, attach } from "./attachment.js";
 import { type XdpOptions, xdpOptions } from "./options.js";
+import { CONTEXT_REGISTER, UNWANTED } from "./program.js";
 import { closeQueue, drainQueue, openQueue, type XdpQueue } from "./queue.js";
 
 const FRAGMENTS = 17; // MAX_SKB_FRAGS: the kernel drops a packet of more
@@ -249,6 +251,16 @@ function createDriver(
     readable: (signal) => wait("readable", signal),
     writable,
     counters,
+    attachFilter(program) {
+      try {
+        attachment.filter(emitXdpFilter(program, { context: CONTEXT_REGISTER, unwanted: UNWANTED }));
+        return "xdp";
+      } catch (error) {
+        // What XDP cannot say or its verifier refuses runs behind the port.
+        if ((error as { code?: string }).code === "ERR_FILTER") return undefined;
+        throw error;
+      }
+    },
     close: () => {
       closing ??= close();
       return closing;

@@ -1,0 +1,197 @@
+// The engine alone and on kernel ports, beside DPDK's testpmd (Debian's dpdk-dev) on the same veth:
+// `npm run bench -- kernel [PART…] [--runs N] [--json FILE]`. As root; it makes namespaces of its own.
+import { execFileSync } from "node:child_process";
+import { createForwarding } from "../src/flow/forward.js";
+import type { Report } from "../src/flow/report.js";
+import { openPort } from "../src/flow/port.js";
+import { type Comparison, startBench } from "./compare.js";
+import { MAIN, makeRow, type Row, receivedAt, sleep, startForward, startTestpmd } from "./peers.js";
+
+const SECONDS = 1.5;
+const WARM_UP = 700;
+
+/** 64-byte packets a CPU second through our engine between two null ports, hardware addresses swapped. */
+async function engine(): Promise<number> {
+  const a = await openPort("null:", { wait: "busy" });
+  const b = await openPort("null:", { wait: "busy" });
+  const stop = new AbortController();
+  const forwarding = createForwarding(a, b, {
+    ...{ oneWay: false, wait: "busy", rewrite: { swap: true }, until: stop.signal },
+  });
+  const done = forwarding.run();
+  await sleep(WARM_UP);
+  const packets = forwarding.sums().transmitted.packets;
+  const cpu = process.cpuUsage();
+  await sleep(SECONDS * 1000);
+  const { user, system } = process.cpuUsage(cpu);
+  const moved = forwarding.sums().transmitted.packets - packets;
+  stop.abort();
+  await done;
+  forwarding.close();
+  await a.close();
+  await b.close();
+  return moved / (user + system);
+}
+
+/** The same through testpmd on two net_null devices. */
+async function engineOfTestpmd(): Promise<number> {
+  const pmd = await startTestpmd(["net_null0,size=64", "net_null1,size=64"], "macswap");
+  await sleep(WARM_UP);
+  const before = await pmd.counts();
+  const cpu = pmd.cpu();
+  await sleep(SECONDS * 1000);
+  const used = pmd.cpu() - cpu;
+  const after = await pmd.counts();
+  await pmd.stop();
+  return (after.tx - before.tx) / (used / 1000);
+}
+
+/** Million packets a second that arrive at an interface of the row while something runs. */
+async function rateAt(namespace: string, device: string): Promise<number> {
+  await sleep(WARM_UP);
+  const start = performance.now();
+  const before = receivedAt(namespace, device);
+  await sleep(SECONDS * 1000);
+  const packets = receivedAt(namespace, device) - before;
+  return packets / (performance.now() - start) / 1000;
+}
+
+async function forwardRate(row: Row, ...locators: [string, string]): Promise<number> {
+  const forward = await startForward(row.middle, 1, ...locators, "--one-way", "--wait", "busy");
+  const blast = await startForward(row.left, 0, "null:", "xdp:e0", "--one-way", "--wait", "busy");
+  try {
+    return await rateAt(row.right, "e0");
+  } finally {
+    await blast.stop();
+    await forward.stop();
+  }
+}
+
+async function testpmdRate(row: Row, devices: readonly string[]): Promise<number> {
+  const pmd = await startTestpmd(devices, "io", row.middle);
+  const blast = await startForward(row.left, 0, "null:", "xdp:e0", "--one-way", "--wait", "busy");
+  try {
+    return await rateAt(row.right, "e0");
+  } finally {
+    await blast.stop();
+    await pmd.stop();
+  }
+}
+
+/** What one sender with a null source brings to the far end of its veth. */
+async function sendRate(row: Row, locator: string): Promise<number> {
+  const blast = await startForward(row.middle, 1, "null:", locator, "--one-way", "--wait", "busy");
+  try {
+    return await rateAt(row.left, "e0");
+  } finally {
+    await blast.stop();
+  }
+}
+
+async function testpmdSendRate(row: Row, device: string): Promise<number> {
+  const pmd = await startTestpmd([device], "txonly", row.middle);
+  try {
+    return await rateAt(row.left, "e0");
+  } finally {
+    await pmd.stop();
+  }
+}
+
+/** What a receiver that throws everything away takes in, while a sender at the other end does what it can. */
+async function receiveRate(row: Row, locator: string): Promise<number> {
+  const blast = await startForward(row.left, 0, "null:", "xdp:e0", "--one-way", "--wait", "busy");
+  try {
+    const duration = ["--duration", String(SECONDS), "--json"];
+    const command = ["netns", "exec", row.middle, "taskset", "-c", "1", process.execPath, MAIN, "forward"];
+    const text = execFileSync(
+      "ip",
+      [...command, locator, "null:", "--one-way", "--wait", "busy", ...duration],
+      { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] },
+    );
+    const { transmitted, seconds } = JSON.parse(text) as Report;
+    return transmitted.packets / seconds / 1e6;
+  } finally {
+    await blast.stop();
+  }
+}
+
+async function testpmdReceiveRate(row: Row, device: string): Promise<number> {
+  const blast = await startForward(row.left, 0, "null:", "xdp:e0", "--one-way", "--wait", "busy");
+  const pmd = await startTestpmd([device], "rxonly", row.middle);
+  try {
+    await sleep(WARM_UP);
+    const start = performance.now();
+    const before = await pmd.counts();
+    await sleep(SECONDS * 1000);
+    const after = await pmd.counts();
+    return (after.rx - before.rx) / (performance.now() - start) / 1000;
+  } finally {
+    await blast.stop();
+    await pmd.stop();
+  }
+}
+
+const PARTS: Readonly<Record<string, (row: Row) => Comparison>> = {
+  engine: () => ({
+    name: "engine alone, MAC swap, 64 B",
+    unit: "packets/µs of CPU",
+    against: "testpmd on net_null",
+    ours: engine,
+    peer: engineOfTestpmd,
+    goal: "≥ 5",
+  }),
+  "xdp-forward": (row) => ({
+    name: "AF_XDP forward, 64 B",
+    unit: "Mpps",
+    against: "testpmd on net_af_xdp",
+    ours: () => forwardRate(row, "xdp:v0", "xdp:v1"),
+    peer: () => testpmdRate(row, ["net_af_xdp0,iface=v0", "net_af_xdp1,iface=v1"]),
+    goal: "≥ 1",
+  }),
+  "xdp-transmit": (row) => ({
+    name: "AF_XDP transmit, 64 B",
+    unit: "Mpps",
+    against: "testpmd on net_af_xdp",
+    ours: () => sendRate(row, "xdp:v0"),
+    peer: () => testpmdSendRate(row, "net_af_xdp0,iface=v0"),
+    goal: "≥ 1",
+  }),
+  "xdp-receive": (row) => ({
+    name: "AF_XDP receive, 64 B",
+    unit: "Mpps",
+    against: "testpmd on net_af_xdp",
+    ours: () => receiveRate(row, "xdp:v0"),
+    peer: () => testpmdReceiveRate(row, "net_af_xdp0,iface=v0"),
+    goal: "≥ 1",
+  }),
+  "packet-forward": (row) => ({
+    name: "AF_PACKET forward, 64 B",
+    unit: "Mpps",
+    against: "testpmd on net_af_packet",
+    ours: () => forwardRate(row, "packet:v0", "packet:v1"),
+    peer: () => testpmdRate(row, ["net_af_packet0,iface=v0", "net_af_packet1,iface=v1"]),
+    goal: "≥ 1",
+  }),
+};
+
+function installPeers(): void {
+  try {
+    execFileSync("dpdk-testpmd", ["--version"], { stdio: "ignore" });
+  } catch (error) {
+    if ((error as { code?: string }).code !== "ENOENT") return; // it is there, and says so its own way
+    execFileSync("apt-get", ["install", "-y", "-qq", "--no-install-recommends", "dpdk-dev"], {
+      stdio: "inherit",
+    });
+  }
+}
+
+const chosen = Object.keys(PARTS).filter((part) => process.argv.slice(2).includes(part));
+installPeers();
+const row = makeRow();
+try {
+  const bench = startBench("kernel ports");
+  for (const part of chosen.length > 0 ? chosen : Object.keys(PARTS)) await bench.compare(PARTS[part](row));
+  bench.finish();
+} finally {
+  row.remove();
+}
