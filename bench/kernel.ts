@@ -2,8 +2,8 @@
 // `npm run bench -- kernel [PART…] [--runs N] [--json FILE]`. As root; it makes namespaces of its own.
 import { execFileSync } from "node:child_process";
 import { createForwarding } from "../src/flow/forward.js";
-import type { Report } from "../src/flow/report.js";
 import { openPort } from "../src/flow/port.js";
+import type { Report } from "../src/flow/report.js";
 import { type Comparison, startBench } from "./compare.js";
 import { MAIN, makeRow, type Row, receivedAt, sleep, startForward, startTestpmd } from "./peers.js";
 
