@@ -3,7 +3,15 @@ import { SEND_DATA, SEND_DATA_LENGTH, SEND_HEADER } from "../../src/kernels/stru
 import { WASM } from "../../src/kernels/webassembly.js";
 import type { ScatterPlan } from "../../src/layout/scatter.js";
 
-export type Sender = (chunk: Uint8Array, ordinal: number) => { id: bigint; datagrams: Uint8Array[] };
+export interface SentChunk {
+  readonly id: bigint;
+  /** Control datagrams before the data, and datagrams of data. */
+  readonly before: number;
+  readonly data: number;
+  readonly datagrams: Uint8Array[];
+}
+
+export type Sender = (chunk: Uint8Array, ordinal: number) => SentChunk;
 
 export function makeSender(plan: ScatterPlan): Sender & { stops(): Uint8Array[] } {
   const memory = new WASM.Memory({ initial: 2, maximum: 2, shared: true });
@@ -36,7 +44,7 @@ export function makeSender(plan: ScatterPlan): Sender & { stops(): Uint8Array[] 
     }
     for (let index = 0; index < after; index++)
       made.push(control((address) => scatterer.control(before + index, address)));
-    return { id, datagrams: made };
+    return { id, before, data: datagrams, datagrams: made };
   };
   const stops = () =>
     Array.from({ length: scatterer.stops }, (_, index) =>

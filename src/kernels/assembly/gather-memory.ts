@@ -274,6 +274,12 @@ export function chunkWhole(g: u32, c: u32): bool {
   if ((mode & MODE_HAS_START) != 0 && (flags & CHUNK_STARTED) == 0) return false;
   if ((mode & MODE_HAS_END) != 0 && (flags & (CHUNK_ENDED | CHUNK_SIZED)) == 0) return false;
   if ((mode & MODE_HAS_END) != 0 && (mode & MODE_HAS_START) != 0 && (flags & CHUNK_ENDED) == 0) return false;
+  // The end counts datagrams, but their places are bytes, or none has come yet: the count alone decides.
+  if ((flags & CHUNK_COUNTED) != 0 && load<u32>(c, C_UNIT) == 0 && load<u32>(c, C_EXPECTED) != 0)
+    return (
+      load<u32>(c, C_PACKETS) == load<u32>(c, C_EXPECTED) &&
+      load<u32>(c, C_RECEIVED) == load<u32>(c, C_LENGTH)
+    );
   const expected = expectedLength(g, c);
   return load<u32>(c, C_RECEIVED) == expected && load<u32>(c, C_LENGTH) == expected;
 }

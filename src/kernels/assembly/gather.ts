@@ -90,6 +90,8 @@ function matches(s: u32, peer: u32, low: u64, high: u64): bool {
 }
 
 function findStream(g: u32, peer: u32, low: u64, high: u64): u32 {
+  // A gather that has no stream yet may stand where another stood before it.
+  if (load<u32>(g, G_STREAM_USED) == 0) return 0;
   if (lastGather == g && lastStream != 0 && matches(lastStream, peer, low, high)) return lastStream;
   for (let s = load<u32>(bucketOf(g, peer, low, high)); s != 0; s = load<u32>(s, S_CHAIN))
     if (matches(s, peer, low, high)) {
@@ -129,6 +131,8 @@ function addStream(g: u32, peer: u32, low: u64, high: u64): u32 {
   store<f64>(s, load<f64>(g, G_NOW), S_BIRTH);
   store<u32>(g, load<u32>(g, G_STREAM_USED) + 1, G_STREAM_USED);
   count(g, N_OPENED, 1);
+  lastStream = s;
+  lastGather = g;
   return s;
 }
 

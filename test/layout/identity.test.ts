@@ -1,0 +1,200 @@
+// Scatter then gather is the identity: for each layout, and for random ones of the language's grammar, through
+// a loop, out of order, some datagrams twice, some never.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { createArena, memoryOf } from "../../src/flow/arena.js";
+import { flow } from "../../src/flow/flow.js";
+import type { GatherOptions } from "../../src/flow/gather-options.js";
+import { openPort } from "../../src/flow/port.js";
+import { imbalance, type Report } from "../../src/flow/report.js";
+import { findLayout } from "../../src/layout/find.js";
+import { compileScatter, type ScatterPlan } from "../../src/layout/scatter.js";
+import type { Layout } from "../../src/layout/types.js";
+import { framesInUse, sendDatagrams } from "../kit/datagrams.js";
+import { writableLayout } from "./grammar.js";
+import { makeSender } from "./pieces.js";
+
+const arena = createArena({ bytes: 96 * 2 ** 20 });
+let names = 0;
+
+interface Seen {
+  readonly id: bigint;
+  readonly complete: boolean;
+  readonly bytes: Uint8Array;
+  readonly missing: readonly { readonly first: number; readonly count: number }[];
+}
+
+async function through(
+  datagrams: readonly Uint8Array[],
+  options: GatherOptions,
+): Promise<{ seen: Seen[]; report: Report }> {
+  const used = framesInUse(memoryOf(arena));
+  const name = `loop:layouts-${names++}?link=datagram`;
+  const out = await openPort(name, { arena });
+  const into = await openPort(name, { arena });
+  const run = flow(into).gather(options);
+  const reading = (async () => {
+    const seen: Seen[] = [];
+    for await (const chunk of run)
+      seen.push({ id: chunk.id, complete: chunk.complete, bytes: chunk.copy(), missing: chunk.missing });
+    return seen;
+  })();
+  await sendDatagrams(out, datagrams);
+  await out.close();
+  const seen = await reading;
+  await into.close();
+  const report = run.report();
+  assert.equal(imbalance(report), 0, JSON.stringify(report));
+  assert.equal(framesInUse(memoryOf(arena)), used, "frames leaked");
+  return { seen, report };
+}
+
+/** What happens on the way: how far each datagram is moved, which are doubled, and which get lost. */
+const mishaps = fc.record({
+  jumps: fc.array(fc.nat(12), { minLength: 1, maxLength: 30 }),
+  doubles: fc.array(fc.nat(100), { maxLength: 5 }),
+  losses: fc.array(fc.nat(100), { maxLength: 3 }),
+});
+type Mishaps = typeof mishaps extends fc.Arbitrary<infer T> ? T : never;
+
+interface Sent {
+  readonly id: bigint;
+  readonly bytes: Uint8Array;
+}
+
+interface Trip {
+  readonly sent: Sent[];
+  readonly received: Uint8Array[];
+  readonly lost: { bytes: number; datagrams: number };
+  readonly doubled: number;
+}
+
+/** Makes the chunks' datagrams and lets mishaps befall the data in a chunk's midst. */
+function travel(plan: ScatterPlan, sizes: readonly number[], fate: Mishaps): Trip {
+  const send = makeSender(plan);
+  const sent: Sent[] = [];
+  const all: { datagram: Uint8Array; mayBeLost: boolean; first: boolean }[] = [];
+  for (const [ordinal, size] of sizes.entries()) {
+    const bytes = Uint8Array.from({ length: size }, (_, i) => (ordinal * 37 + i * 7 + (i >> 8)) & 255);
+    const { id, before, data, datagrams } = send(bytes, ordinal);
+    sent.push({ id, bytes });
+    for (const [index, datagram] of datagrams.entries())
+      all.push({ datagram, mayBeLost: index > before && index < before + data - 1, first: index === 0 });
+  }
+  const gone = new Set(fate.losses.filter((index) => all[index]?.mayBeLost));
+  const lost = { bytes: 0, datagrams: gone.size };
+  for (const index of gone) lost.bytes += all[index].datagram.length - plan.headerBytes - plan.tailBytes;
+  const left = all
+    // The first of each chunk keeps its turn: a chunk that nothing has announced cannot be waited for.
+    .map(({ datagram, first }, index) => ({
+      datagram,
+      index,
+      at: index + (first ? 0 : fate.jumps[index % fate.jumps.length]),
+    }))
+    .filter(({ index }) => !gone.has(index))
+    .sort((a, b) => a.at - b.at || a.index - b.index);
+  const doubles = new Set(fate.doubles.filter((index) => index < left.length));
+  const received = left.flatMap(({ datagram }, index) =>
+    doubles.has(index) ? [datagram, datagram] : [datagram],
+  );
+  return { sent, received, lost, doubled: doubles.size };
+}
+
+async function holds(layout: Layout, plan: ScatterPlan, trip: Trip, options: GatherOptions): Promise<void> {
+  const { seen, report } = await through(trip.received, options);
+  const { sent, lost } = trip;
+  const told = seen.flatMap(({ missing }) => missing).reduce((sum, { count }) => sum + count, 0);
+  if (layout.place?.by === "sequence") {
+    assert.equal(told, lost.datagrams);
+    assert.equal(report.gaps.datagrams, lost.datagrams);
+    if (lost.datagrams > 0) return;
+    assert.deepEqual(
+      seen.map(({ bytes }) => bytes),
+      sent.map(({ bytes }) => bytes),
+    );
+    return;
+  }
+  assert.equal(told, lost.bytes);
+  assert.equal(report.gaps.bytes, lost.bytes);
+  assert.equal(seen.length, sent.length);
+  for (const { id, bytes } of sent) {
+    const found = seen.find((chunk) => chunk.id === id) as Seen;
+    const expected = bytes.slice();
+    for (const { first, count } of found.missing) expected.fill(0, first, first + count);
+    assert.deepEqual(found.bytes, expected, `chunk ${id} of ${plan.name}`);
+    assert.equal(found.complete, found.missing.length === 0);
+  }
+}
+
+const forms: {
+  layout: string;
+  variant?: string;
+  parameters?: Record<string, number>;
+  unit: number;
+  size?: number;
+}[] = [
+  { layout: "rtp", unit: 1 },
+  { layout: "rfc4175", parameters: { stride: 480, pixel: 2.5 }, unit: 480 },
+  { layout: "gvsp", unit: 1 },
+  { layout: "gvsp", variant: "extended", unit: 1 },
+  { layout: "gvsp", variant: "multi-part", unit: 1 },
+  { layout: "gvsp", variant: "extended-multi-part", unit: 1 },
+  { layout: "gvsp", variant: "all-in", unit: 1, size: 1 },
+  { layout: "vdif", unit: 8 },
+  { layout: "vdif", variant: "legacy", unit: 8 },
+  { layout: "vtp", unit: 8 },
+  { layout: "spead", unit: 1 },
+  { layout: "spead", variant: "64-40", unit: 1 },
+];
+
+for (const { layout: name, variant, parameters, unit, size = 4000 } of forms)
+  test(`${variant ?? ""} ${name}: what scatter made of chunks, gather makes chunks of again`, async () => {
+    const layout = findLayout(name);
+    const plan = compileScatter(layout, {
+      datagramSize: 300,
+      ...(variant === undefined ? {} : { variant }),
+      ...(parameters === undefined ? {} : { parameters }),
+    });
+    const sizes = fc.array(fc.integer({ min: 1, max: Math.max(1, Math.floor(size / unit)) }), {
+      minLength: 1,
+      maxLength: 6,
+    });
+    await fc.assert(
+      fc.asyncProperty(sizes, mishaps, async (counts, fate) => {
+        const trip = travel(
+          plan,
+          counts.map((count) => count * unit),
+          fate,
+        );
+        const options = {
+          layout: name,
+          open: 16,
+          window: 64,
+          ...(parameters === undefined ? {} : { parameters }),
+        };
+        await holds(layout, plan, trip, options);
+      }),
+      { numRuns: 30, includeErrorInReport: true },
+    );
+  });
+
+test("the same for random layouts of the grammar", async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      writableLayout,
+      fc.array(fc.integer({ min: 1, max: 100 }), { minLength: 1, maxLength: 5 }),
+      mishaps,
+      async (layout, counts, fate) => {
+        const plan = compileScatter(layout, { datagramSize: 300, fields: { source: 77 } });
+        const trip = travel(
+          plan,
+          counts.map((count) => count * 20),
+          fate,
+        );
+        await holds(layout, plan, trip, { layout, open: 16, window: 64 });
+      },
+    ),
+    { numRuns: 100, includeErrorInReport: true },
+  );
+});
