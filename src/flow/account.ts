@@ -1,5 +1,6 @@
 import { VERDICT_PASS } from "../kernels/structs.js";
 import type { ArenaMemory } from "../memory/arena.js";
+import type { EdgeCounters } from "../packet/edge.js";
 
 /** Adds `by` under `name`, unless it is 0. */
 export function add(to: Record<string, number>, name: string, by: number): void {
@@ -19,4 +20,13 @@ export function burstBytesOf(arena: ArenaMemory, burst: number): number {
 /** True for drops that the kernel reports of packets which never came to the port: `kernel`, `kernel-…`. */
 export function isKernelDrop(reason: string): boolean {
   return reason === "kernel" || reason.startsWith("kernel-");
+}
+
+/** Adds what an outlet did to the sums: segments made of super-frames. */
+export function addEdge(
+  sums: { readonly created: Record<string, number>; readonly consumed: Record<string, number> },
+  edge: EdgeCounters,
+): void {
+  add(sums.created, "segment", edge.segments);
+  add(sums.consumed, "segment", edge.segmented);
 }

@@ -9,8 +9,9 @@ import type { Chunk, ChunkView } from "./chunk.js";
 import { type End, openEnds } from "./ends.js";
 import { createFileSink } from "./file-sink.js";
 import type { GatherOptions } from "./gather-options.js";
+import { createOutlet } from "./outlet.js";
 import { createPacer, parseRate } from "./pace.js";
-import { DATAGRAM_BYTES, type ScatterOptions, sendBurst } from "./packetize.js";
+import { DATAGRAM_BYTES, type ScatterOptions } from "./packetize.js";
 import type { OpenPort } from "./port.js";
 import { emptySums, type Report, reportOf } from "./report.js";
 import { gatherChunks, type Run, receive, startRun } from "./run.js";
@@ -202,6 +203,8 @@ class FlowOf<T> implements Flow<T> {
     run.outs.push(...ends.ports);
     const stage = this.stager(run);
     const pacers = ends.ports.map(pacerOf);
+    const outlets = ends.ports.map((port) => createOutlet(run.arena, port.driver));
+    run.outlets.push(...outlets);
     let left = options.count ?? Number.POSITIVE_INFINITY;
     try {
       for await (const source of receive(run)) {
@@ -213,7 +216,7 @@ class FlowOf<T> implements Flow<T> {
           else run.arena.kernels.burstVerdict(burst, VERDICT_ROUTE, VERDICT_PASS);
           const bytes = pacers[sink] === undefined ? 0 : burstBytesOf(run.arena, burst);
           const packets = run.arena.u32[(burst + BURST_PACKETS) >>> 2];
-          await sendBurst(run.arena, ends.ports[sink].driver, burst, run.userSignal);
+          await outlets[sink].send(burst, run.userSignal);
           await pacers[sink]?.sent(packets, bytes, run.userSignal);
           left -= packets;
         }
@@ -223,6 +226,7 @@ class FlowOf<T> implements Flow<T> {
     } catch (error) {
       if (!run.stopped) throw error;
     } finally {
+      for (const outlet of outlets) outlet.close();
       await ends.close();
     }
   }

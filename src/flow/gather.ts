@@ -30,13 +30,21 @@ import {
   S_LOW,
   S_PEER,
 } from "../kernels/gather-structs.js";
-import { BURST_PACKETS, CUT_BYTES, CUT_DATAGRAM, DATAGRAM_SIZE } from "../kernels/structs.js";
+import {
+  BURST_PACKETS,
+  CUT_BYTES,
+  CUT_DATAGRAM,
+  DATAGRAM_SIZE,
+  SCAN_IS_FRAGMENT,
+} from "../kernels/structs.js";
 import { type CompiledLayout, compileLayout } from "../layout/compile.js";
 import { findLayout } from "../layout/find.js";
 import type { ArenaMemory } from "../memory/arena.js";
 import { allocateRegion, freeRegion } from "../memory/region.js";
+import { packetContext } from "../packet/context.js";
 import { createDatagramScan } from "../packet/datagrams.js";
 import { peerName } from "../packet/peers.js";
+import { createReassembler, type ReassemblyCounters } from "../packet/reassemble.js";
 import type { LinkType } from "../packet/types.js";
 import { type ChunkHome, ChunkView } from "./chunk.js";
 import { type GatherOptions, planGather } from "./gather-options.js";
@@ -72,6 +80,8 @@ export interface Gather {
   counter(which: number): number;
   /** Bytes copied because a linked chunk had to be contiguous. */
   readonly linearized: number;
+  /** What became of IP fragments, where packets come with their headers. */
+  readonly reassembly: ReassemblyCounters | undefined;
   /** Called whenever a chunk comes back. */
   onRelease: (() => void) | undefined;
   close(): void;
@@ -95,6 +105,10 @@ export function createGather(arena: ArenaMemory, options: GatherOptions, source:
     port: options.udpPort ?? 0,
     capacity: BURST_DESCRIPTORS,
   });
+  const reassembler =
+    source.linkType === "DATAGRAM"
+      ? undefined
+      : createReassembler(packetContext(arena), { linkType: source.linkType });
   const capacity = CUTS + layout.cutsPerDatagram;
   const cutsAt = allocateRegion(arena, capacity * CUT_BYTES);
   const word = (field: number) => u32[(state.offset + field) >>> 2];
@@ -189,9 +203,18 @@ export function createGather(arena: ArenaMemory, options: GatherOptions, source:
     return true;
   };
 
+  /** Hands fragments over; datagrams that are whole now stand at the burst's end, and are scanned in their turn. */
+  const reassemble = (first: number, end: number) => {
+    const now = performance.now();
+    for (let packet = first; packet < end; packet++)
+      if (arena.u8[scan.states + packet] === SCAN_IS_FRAGMENT) reassembler?.feed(burst, packet, burst, now);
+    packets = u32[(burst + BURST_PACKETS) >>> 2];
+  };
+
   const gather: Gather = {
     layout,
     onRelease: undefined,
+    reassembly: reassembler?.counters,
     begin(offset) {
       burst = offset;
       packets = u32[(offset + BURST_PACKETS) >>> 2];
@@ -209,8 +232,11 @@ export function createGather(arena: ArenaMemory, options: GatherOptions, source:
           firstDatagram += u32[(cutsAt + (cuts - 1) * CUT_BYTES + CUT_DATAGRAM) >>> 2] + 1;
         } else if (nextPacket < packets) {
           const found = scan.scan(burst, nextPacket);
-          if (source.linkType !== "DATAGRAM")
-            kernels.gatherOthers(state.offset, burst, scan.states, nextPacket, found.next);
+          if (
+            reassembler !== undefined &&
+            kernels.gatherOthers(state.offset, burst, scan.states, nextPacket, found.next) > 0
+          )
+            reassemble(nextPacket, found.next);
           datagrams = found.count;
           firstDatagram = 0;
           nextPacket = found.next;
@@ -226,6 +252,7 @@ export function createGather(arena: ArenaMemory, options: GatherOptions, source:
     tick() {
       setClock();
       kernels.gatherTick(state.offset);
+      reassembler?.expire(performance.now());
       if (word(G_EVENT_COUNT) > 0) tellGaps();
     },
     flush() {
@@ -254,6 +281,7 @@ export function createGather(arena: ArenaMemory, options: GatherOptions, source:
         if (flushed || !any) break;
       }
       scan.close();
+      reassembler?.close();
       freeRegion(arena, cutsAt, capacity * CUT_BYTES);
       if (gather.lent === 0) state.free();
     },

@@ -9,7 +9,7 @@ import {
   RANGE_END,
   RANGE_SIZE,
 } from "../kernels/gather-structs.js";
-import { BURST_PACKETS, SEND_DATA, SEND_DATA_LENGTH, SEND_HEADER, SEND_SIZE } from "../kernels/structs.js";
+import { SEND_DATA, SEND_DATA_LENGTH, SEND_HEADER, SEND_SIZE } from "../kernels/structs.js";
 import { findLayout } from "../layout/find.js";
 import { compileScatter, type ScatterPlan } from "../layout/scatter.js";
 import type { Layout } from "../layout/types.js";
@@ -242,18 +242,4 @@ export function createPacketizer(
       freeRegion(arena, region, regionBytes);
     },
   };
-}
-
-/** Sends what is in the burst, waiting where the port is full. Rejects with the signal's reason. */
-export async function sendBurst(
-  arena: ArenaMemory,
-  driver: PortDriver,
-  burst: number,
-  signal: AbortSignal,
-): Promise<void> {
-  let next = driver.send(burst, 0);
-  while (next < arena.u32[(burst + BURST_PACKETS) >>> 2]) {
-    await driver.writable(signal);
-    next = driver.send(burst, next);
-  }
 }

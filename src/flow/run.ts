@@ -7,7 +7,6 @@ import {
   N_COPIED,
   N_DROPPED_CHUNKS,
   N_DUPLICATE,
-  N_FRAGMENT,
   N_GAP,
   N_GAP_BYTES,
   N_GAP_DATAGRAMS,
@@ -27,11 +26,12 @@ import {
 } from "../kernels/gather-structs.js";
 import type { ArenaMemory } from "../memory/arena.js";
 import { packetContext } from "../packet/context.js";
-import { add, addAll, isKernelDrop } from "./account.js";
+import { add, addAll, addEdge, isKernelDrop } from "./account.js";
 import type { Chunk, ChunkView } from "./chunk.js";
 import { type End, openEnds } from "./ends.js";
 import { createGather, type Gather } from "./gather.js";
 import type { GatherOptions } from "./gather-options.js";
+import type { Outlet } from "./outlet.js";
 import type { OpenPort } from "./port.js";
 import { emptySums, type Sums } from "./report.js";
 import type { ChunkSink } from "./sink.js";
@@ -52,6 +52,7 @@ export interface Run {
   gather: Gather | undefined;
   readonly sinks: ChunkSink[];
   readonly outs: OpenPort[];
+  readonly outlets: Outlet[];
   /** Chunks that left the gather and are with the program. */
   heldByProgram: number;
   /** Datagrams dropped by the flow itself, by reason. */
@@ -71,7 +72,6 @@ const DROPS: readonly (readonly [string, number])[] = [
   ["memory", N_MEMORY],
   ["output", N_OUTPUT],
   ["gap", N_GAP],
-  ["fragment", N_FRAGMENT],
 ];
 
 /** Opens the sources of a flow. */
@@ -108,6 +108,7 @@ export async function startRun(
     gather: undefined,
     sinks: [],
     outs: [],
+    outlets: [],
     heldByProgram: 0,
     dropped: {},
     program: { datagrams: 0, bytes: 0 },
@@ -160,7 +161,9 @@ function sumUp(run: Run, milliseconds: number): Sums {
   }
   const { ledger } = packetContext(run.arena);
   if (run.gather !== undefined) sumGather(run.gather, sums);
+  for (const { counters } of run.outlets) addEdge(sums, counters);
   for (const sink of run.sinks) {
+    if (sink.outlet !== undefined) addEdge(sums, sink.outlet.counters);
     sums.delivered.packets += sink.delivered.datagrams;
     sums.delivered.bytes += sink.delivered.bytes;
     sums.held += sink.held;
@@ -201,6 +204,15 @@ function sumGather(gather: Gather, sums: Sums): void {
   sums.streams += counter(N_OPENED);
   sums.copies.chunk += counter(N_COPIED) + counter(N_MOVED);
   sums.copies.linearize += gather.linearized;
+  const fragments = gather.reassembly;
+  if (fragments === undefined) return;
+  add(sums.consumed, "reassemble", fragments.joined);
+  add(sums.created, "reassemble", fragments.reassembled);
+  add(sums.dropped, "duplicate", fragments.duplicates);
+  add(sums.dropped, "overlap", fragments.overlaps);
+  add(sums.dropped, "expired", fragments.expired);
+  add(sums.dropped, "malformed", fragments.malformed);
+  sums.held += fragments.held;
 }
 
 // ── Bursts.

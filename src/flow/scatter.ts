@@ -1,17 +1,12 @@
 import { type FileHandle, open as openFile } from "node:fs/promises";
 import { MillraceError } from "../errors.js";
 import { parseLocator } from "../ports/locator.js";
-import { add, addAll, burstBytesOf } from "./account.js";
+import { add, addAll, addEdge, burstBytesOf } from "./account.js";
 import { type Arena, defaultArena, memoryOf } from "./arena.js";
 import { type End, openEnds } from "./ends.js";
+import { createOutlet, type Outlet } from "./outlet.js";
 import { createPacer, parseRate } from "./pace.js";
-import {
-  createPacketizer,
-  DATAGRAM_BYTES,
-  type Packetizer,
-  type ScatterOptions,
-  sendBurst,
-} from "./packetize.js";
+import { createPacketizer, DATAGRAM_BYTES, type Packetizer, type ScatterOptions } from "./packetize.js";
 import type { OpenPort } from "./port.js";
 import { emptySums, type Report, reportOf } from "./report.js";
 
@@ -42,6 +37,7 @@ export async function scatter(from: string, to: End, options: ScatterFileOptions
   const started = performance.now();
   let ends: Awaited<ReturnType<typeof openEnds>> | undefined;
   let packetizer: Packetizer | undefined;
+  let outlet: Outlet | undefined;
   let address = 0;
   let sent = 0;
   const signal = options.signal ?? new AbortController().signal;
@@ -53,6 +49,8 @@ export async function scatter(from: string, to: End, options: ScatterFileOptions
     const size = options.datagramSize ?? Math.min(DATAGRAM_BYTES, port.can.mtu);
     const maker = createPacketizer(arena, driver, { ...options, datagramSize: size });
     packetizer = maker;
+    const way = createOutlet(arena, driver);
+    outlet = way;
     const rate = options.rate ?? parseLocator(port.locator).parameters.get("rate");
     const pacer = rate === undefined ? undefined : createPacer(parseRate(rate));
     address = arena.kernels.claimFrames(frames) >>> 0;
@@ -60,11 +58,11 @@ export async function scatter(from: string, to: End, options: ScatterFileOptions
       throw new MillraceError("ERR_MEMORY", `the arena has no ${chunkSize} contiguous bytes for a chunk`, {
         hint: "give a smaller chunk size, or make a larger arena",
       });
-    const report = () => reportOf(sumUp(port, maker, sent, (performance.now() - started) / 1000));
+    const report = () => reportOf(sumUp(port, maker, way, sent, (performance.now() - started) / 1000));
     const sendAll = async () => {
       for (let packets = maker.next(); packets > 0; packets = maker.next()) {
         const bytes = pacer === undefined ? 0 : burstBytesOf(arena, maker.burst);
-        await sendBurst(arena, driver, maker.burst, signal);
+        await way.send(maker.burst, signal);
         const wait = pacer?.sent(packets, bytes, signal);
         if (wait !== undefined) await wait;
       }
@@ -93,6 +91,7 @@ export async function scatter(from: string, to: End, options: ScatterFileOptions
     await only?.close();
     return report();
   } finally {
+    outlet?.close();
     packetizer?.close();
     if (address !== 0) memory.kernels.releaseFrames(address, frames);
     await ends?.close();
@@ -167,12 +166,19 @@ async function* readStandardInput(
   if (length > 0) yield length;
 }
 
-function sumUp(port: OpenPort, packetizer: Packetizer, bytes: number, seconds: number) {
+function sumUp(
+  port: OpenPort,
+  packetizer: Packetizer,
+  { counters: edge }: Outlet,
+  bytes: number,
+  seconds: number,
+) {
   const sums = emptySums();
   const counters = port.driver.counters();
   sums.transmitted = { ...counters.transmitted };
   add(sums.created, "scatter", packetizer.made);
   addAll(sums.created, counters.created ?? {});
+  addEdge(sums, edge);
   addAll(sums.dropped, counters.dropped);
   sums.held = counters.held;
   sums.copies.linearize = packetizer.linearized + (counters.copies.linearize ?? 0);

@@ -2,8 +2,9 @@ import type { ArenaMemory } from "../memory/arena.js";
 import type { PortDriver } from "../ports/port.js";
 import { burstBytesOf } from "./account.js";
 import type { ChunkView } from "./chunk.js";
+import { createOutlet, type Outlet } from "./outlet.js";
 import { createPacer, type Pacer, parseRate } from "./pace.js";
-import { createPacketizer, type Packetizer, piecesOf, type ScatterOptions, sendBurst } from "./packetize.js";
+import { createPacketizer, type Packetizer, piecesOf, type ScatterOptions } from "./packetize.js";
 
 /** Where chunks go. A sink takes a chunk over and releases it when it is done with it. */
 export interface ChunkSink {
@@ -18,6 +19,7 @@ export interface ChunkSink {
   /** Packets made of chunks, and bytes copied for that. */
   readonly created: number;
   readonly linearized: number;
+  readonly outlet?: Outlet;
   /** Waits for what is queued, then closes what the sink opened itself. */
   end(): Promise<void>;
   /** Drops what is queued. */
@@ -28,7 +30,7 @@ export interface ChunkSink {
 export function createQueue(
   write: (chunks: ChunkView[]) => Promise<void>,
   batch: number,
-): Omit<ChunkSink, "created" | "linearized" | "end" | "abort"> & {
+): Omit<ChunkSink, "created" | "linearized" | "outlet" | "end" | "abort"> & {
   drain(): Promise<void>;
   discard(): Promise<void>;
 } {
@@ -116,12 +118,13 @@ export interface PortSinkOptions {
 /** Sends chunks out of a port as packets over the chunk's own memory. */
 export function createPortSink(arena: ArenaMemory, driver: PortDriver, options: PortSinkOptions): ChunkSink {
   const packetizer: Packetizer = createPacketizer(arena, driver, options.scatter);
+  const outlet = createOutlet(arena, driver);
   const pacer: Pacer | undefined =
     options.scatter.rate === undefined ? undefined : createPacer(parseRate(options.scatter.rate));
   const sendAll = async () => {
     for (let packets = packetizer.next(); packets > 0; packets = packetizer.next()) {
       const bytes = pacer === undefined ? 0 : burstBytesOf(arena, packetizer.burst);
-      await sendBurst(arena, driver, packetizer.burst, options.signal);
+      await outlet.send(packetizer.burst, options.signal);
       const wait = pacer?.sent(packets, bytes, options.signal);
       if (wait !== undefined) await wait;
     }
@@ -139,6 +142,7 @@ export function createPortSink(arena: ArenaMemory, driver: PortDriver, options: 
   }, 1);
   const finish = async () => {
     packetizer.close();
+    outlet.close();
     if (options.owns) await driver.close();
   };
   return {
@@ -154,6 +158,7 @@ export function createPortSink(arena: ArenaMemory, driver: PortDriver, options: 
     get linearized() {
       return packetizer.linearized;
     },
+    outlet,
     async end() {
       try {
         await queue.drain();

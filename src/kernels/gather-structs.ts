@@ -76,8 +76,7 @@ export const N_MOVED = 20; // bytes copied again, because a chunk outgrew its me
 export const N_HELD = 21; // datagrams waiting in windows or in chunks under way
 export const N_LOST_CHUNKS = 22; // chunks of which nothing came, by a counter of ids
 export const N_OPENED = 23; // streams seen
-export const N_FRAGMENT = 24; // dropped: an IP fragment that was not put together again
-export const N_COUNTERS = 25;
+export const N_COUNTERS = 24;
 
 // Stream.
 export const S_CHAIN = 0; // u32, next in its bucket, or in the free list

@@ -44,7 +44,7 @@ export interface Kernels {
     from: number,
     count: number,
   ): number;
-  gatherOthers(gather: number, burst: number, states: number, first: number, next: number): void;
+  gatherOthers(gather: number, burst: number, states: number, first: number, next: number): number;
   gatherTick(gather: number): number;
   gatherFlush(gather: number): number;
   gatherRelease(gather: number, chunk: number): void;

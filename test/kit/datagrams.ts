@@ -1,5 +1,5 @@
 import { frameCensus } from "../../src/flow/arena.js";
-import { sendBurst } from "../../src/flow/packetize.js";
+import { createOutlet } from "../../src/flow/outlet.js";
 import type { OpenPort } from "../../src/flow/port.js";
 import type { ArenaMemory } from "../../src/memory/arena.js";
 import { appendPacket, createBurst, destroyBurst } from "../../src/memory/burst.js";
@@ -8,9 +8,10 @@ import { appendPacket, createBurst, destroyBurst } from "../../src/memory/burst.
 export async function sendDatagrams(port: OpenPort, datagrams: readonly Uint8Array[]): Promise<void> {
   const { memory, driver } = port;
   const burst = createBurst(memory, 256);
+  const outlet = createOutlet(memory, driver);
   const signal = new AbortController().signal;
   const flush = async () => {
-    await sendBurst(memory, driver, burst, signal);
+    await outlet.send(burst, signal);
     memory.kernels.burstRelease(burst, 0);
   };
   for (const datagram of datagrams) {
@@ -34,6 +35,7 @@ export async function sendDatagrams(port: OpenPort, datagrams: readonly Uint8Arr
     }
   }
   await flush();
+  outlet.close();
   destroyBurst(memory, burst);
 }
 

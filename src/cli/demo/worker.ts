@@ -5,7 +5,8 @@ import { parentPort, workerData } from "node:worker_threads";
 import { defaultArena, memoryOf } from "../../flow/arena.js";
 import { ChunkView } from "../../flow/chunk.js";
 import { flow } from "../../flow/flow.js";
-import { createPacketizer, sendBurst } from "../../flow/packetize.js";
+import { createOutlet } from "../../flow/outlet.js";
+import { createPacketizer } from "../../flow/packetize.js";
 import { openPort } from "../../flow/port.js";
 import type { DemoMessage, DemoSeed, DemoTask } from "./task.js";
 
@@ -31,6 +32,7 @@ async function keepPace(sent: number): Promise<void> {
 async function send(): Promise<Result> {
   const port = await openPort(task.locator, { direction: "out" });
   const maker = createPacketizer(memory, port.driver, { layout: "rtp", datagramSize: task.payload + 12 });
+  const outlet = createOutlet(memory, port.driver);
   const signal = new AbortController().signal;
   // References to a frame are counted by worker: this one sends from a copy of its own.
   const frames = task.chunkBytes / memory.frameSize;
@@ -41,12 +43,13 @@ async function send(): Promise<Result> {
     await keepPace(chunk);
     maker.begin(maker.single(own, task.chunkBytes));
     for (let packets = maker.next(); packets > 0; packets = maker.next()) {
-      await sendBurst(memory, port.driver, maker.burst, signal);
+      await outlet.send(maker.burst, signal);
     }
   }
   const seconds = (performance.now() - started) / 1000;
   const datagrams = maker.made;
   maker.close();
+  outlet.close();
   await port.close();
   memory.kernels.releaseFrames(own, frames);
   return { bytes: task.chunkBytes * task.chunks, datagrams, verified: 0, wrong: 0, seconds, cpu: 0 };

@@ -20,7 +20,6 @@ import {
   MODE_OFFSET,
   N_CONTROL,
   N_CONTROL_BYTES,
-  N_FRAGMENT,
   N_MALFORMED,
   N_OPENED,
   N_OTHER,
@@ -242,18 +241,22 @@ function placeOne(g: u32, mode: u32, burst: u32, datagram: u32, cut: u32, cuts: 
   return placeSequence(g, s, burst, datagram, cut, fresh);
 }
 
-/** Accounts for the packets [first, next) of a burst that hold no datagram, by what the scan said of each. */
-export function gatherOthers(g: u32, burst: u32, states: u32, first: u32, next: u32): void {
+/** Accounts for the packets [first, next) of a burst that hold no datagram, by what the scan said of each. Says how many are fragments: those are left. */
+export function gatherOthers(g: u32, burst: u32, states: u32, first: u32, next: u32): u32 {
+  let fragments: u32 = 0;
   const metas = load<u32>(burst, BURST_METAS);
   for (let packet = first; packet < next; packet++) {
     const state = <u32>load<u8>(states + packet);
     const verdict = metas + (packet << META_SHIFT) + META_VERDICT;
     if (state == SCAN_IS_DATAGRAM || load<u8>(verdict) != VERDICT_PASS) continue;
-    const reason =
-      state == SCAN_IS_MALFORMED ? N_MALFORMED : state == SCAN_IS_FRAGMENT ? N_FRAGMENT : N_OTHER;
-    count(g, reason, 1);
+    if (state == SCAN_IS_FRAGMENT) {
+      fragments++;
+      continue;
+    }
+    count(g, state == SCAN_IS_MALFORMED ? N_MALFORMED : N_OTHER, 1);
     store<u8>(verdict, VERDICT_TAKEN);
   }
+  return fragments;
 }
 
 // ── The end of waiting.
