@@ -25,8 +25,17 @@ function cardArguments({ name, device, peer }, hub, out) {
   ];
 }
 
+/** The card on the host's tap, where there is one: four queues, and all that a card can do for its driver. */
+function tapArguments() {
+  const card = ["virtio-net-pci,addr=12.0,netdev=tap,mac=52:54:00:00:12:01,mq=on,vectors=10,rss=on,hash=on"];
+  return [
+    ...["-netdev", "tap,id=tap,ifname=tap0,script=no,downscript=no,vhost=off,queues=4"],
+    ...["-device", [...card, "disable-legacy=on,iommu_platform=on,packed=on"].join(",")],
+  ];
+}
+
 /** QEMU's arguments. KVM is not asked for: it is not to be had everywhere, and what is tested is not speed. */
-export function machineArguments({ kernel, initramfs }, out) {
+export function machineArguments({ kernel, initramfs }, out, hasTap) {
   return [
     ...["-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max", "-smp", "2", "-m", "2048"],
     ...["-M", "q35", "-nodefaults", "-display", "none", "-vga", "none", "-no-reboot"],
@@ -48,5 +57,6 @@ export function machineArguments({ kernel, initramfs }, out) {
     ...["-virtfs", `local,path=${out},mount_tag=out,security_model=none`],
     ...["-device", "edu,addr=05.0"],
     ...cards.flatMap((card, hub) => cardArguments(card, hub, out)),
+    ...(hasTap ? tapArguments() : []),
   ];
 }

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { root, run, setUp } from "../setup.mjs";
 import { cache, findGuest } from "./guest.mjs";
 import { machineArguments } from "./machine.mjs";
+import { makeNetwork } from "./network.mjs";
 
 const limitSeconds = 420;
 
@@ -21,9 +22,10 @@ function testFiles(folder, patterns) {
 }
 
 /** Boots, runs the files in the guest, and resolves to the guest's exit status. */
-function boot(guest, out, files) {
+function boot(guest, out, files, network) {
   const quote = (text) => `'${text.replaceAll("'", "'\\''")}'`;
-  const environment = process.env.CI === undefined ? "" : `CI=${quote(process.env.CI)} `;
+  const missing = network.reason === undefined ? "" : `MILLRACE_NO_TAP=${quote(network.reason)} `;
+  const environment = `${process.env.CI === undefined ? "" : `CI=${quote(process.env.CI)} `}${missing}`;
   const node = `${environment}MILLRACE_POISON=1 ${quote(process.execPath)} --expose-gc --test-reporter=spec scripts/vm/inside.mjs`;
   // A device that takes its time is tested beside the others, in a process of its own.
   const isSlow = (name) => name.endsWith(".slow.test.js");
@@ -40,7 +42,9 @@ function boot(guest, out, files) {
       "exit $status",
     ].join("\n"),
   );
-  const qemu = spawn("qemu-system-x86_64", machineArguments(guest, out), {
+  const hasTap = network.prefix !== undefined;
+  const [program, ...args] = [...(network.prefix ?? []), "qemu-system-x86_64"];
+  const qemu = spawn(program, [...args, ...machineArguments(guest, out, hasTap)], {
     stdio: ["ignore", "inherit", "inherit"],
   });
   const timer = setTimeout(() => {
@@ -68,7 +72,13 @@ if (guest === undefined) {
 const out = join(cache, "out");
 rmSync(out, { recursive: true, force: true });
 mkdirSync(out, { recursive: true });
-const status = await boot(guest, out, inside);
+const network = makeNetwork(out);
+let status = 1;
+try {
+  status = await boot(guest, out, inside, network);
+} finally {
+  network.close?.();
+}
 if (status !== 0) process.exit(status);
 const after = testFiles("dist/test/vm/after", []);
 if (after.length > 0)

@@ -19,11 +19,12 @@ function tshark(file: string, filter: string, fields: readonly string[]): string
   return text === "" ? [] : text.split("\n").map((line) => line.split("\t"));
 }
 
-for (const { name, mac } of PLACES) {
+for (const { name, mac } of [...PLACES, { name: "tap", mac: "52:54:00:00:12:01" }]) {
   const file = join(out, `${name}.pcap`);
   const offloads = join(out, `${name}.offloads`);
 
   test(`${name}: every frame that the card put on the cable is right`, (context) => {
+    if (!existsSync(file)) return context.skip(`nothing was captured of ${name}`);
     const sent = tshark(file, `eth.src == ${mac}`, ["frame.number"]);
     if (sent.length === 0) return context.skip(`no test had ${name} send frames of its own`);
     // Status 0: the checksum is there and wrong.
