@@ -65,7 +65,7 @@ export function mutate(random: Random, input: Uint8Array): Uint8Array {
 export interface Fuzzer {
   readonly name: string;
   /** Makes what one run needs; the function it returns tries one round of inputs and says how many they were. */
-  start(random: Random): (() => number) & { close?: () => void };
+  start(random: Random): (() => number | Promise<number>) & { close?: () => void };
 }
 
 export interface FuzzLimits {
@@ -75,7 +75,10 @@ export interface FuzzLimits {
 }
 
 /** Runs until the count or the time is reached. Throws what the fuzzer found, with the seed and the place. */
-export function runFuzzer(fuzzer: Fuzzer, limits: FuzzLimits): { inputs: number; seconds: number } {
+export async function runFuzzer(
+  fuzzer: Fuzzer,
+  limits: FuzzLimits,
+): Promise<{ inputs: number; seconds: number }> {
   const step = fuzzer.start(createRandom(limits.seed));
   const started = performance.now();
   let inputs = 0;
@@ -83,7 +86,7 @@ export function runFuzzer(fuzzer: Fuzzer, limits: FuzzLimits): { inputs: number;
   while (inputs < limits.count && seconds() < limits.seconds) {
     const before = seconds();
     try {
-      inputs += step();
+      inputs += await step();
     } catch (cause) {
       throw new Error(`${fuzzer.name}, seed ${limits.seed}, about input ${inputs}: ${String(cause)}`, {
         cause,

@@ -50,7 +50,11 @@ export async function readAll(
   options: ReaderOptions = {},
   memory: ArenaMemory = arena,
 ): Promise<ReadCapture> {
-  const reader = await openReader(memory, file, options);
+  return readAllOf(await openReader(memory, file, options), memory);
+}
+
+/** As readAll, of a reader that is open; closes it. */
+export async function readAllOf(reader: CaptureReader, memory: ArenaMemory = arena): Promise<ReadCapture> {
   const burst = createBurst(memory, 256);
   const packets: ReadPacket[] = [];
   let error: unknown;

@@ -27,6 +27,9 @@ export interface CaptureOptions {
   readonly lines: LineOptions | undefined;
 }
 
+/** Milliseconds that packets wait for others on their way to a file. */
+const RING_DELAY = 50;
+
 /** Packets as the closing lines count them. */
 interface Counts {
   captured: number;
@@ -77,7 +80,7 @@ function withOptions({ locator, bufferKib, direction, promiscuous, file }: Captu
     ["promisc", promiscuous ? undefined : "0"],
     ["buffer", bufferKib?.toString()],
     // Nobody waits for the single packet when it goes to a file.
-    ["delay", file !== undefined && !file.unbuffered ? "50" : undefined],
+    ["delay", file !== undefined && !file.unbuffered ? String(RING_DELAY) : undefined],
   ];
   const added = asked
     .filter(([key, value]) => value !== undefined && !parsed.parameters.has(key))
@@ -136,24 +139,31 @@ async function pump(
   const { burst } = source;
   const print = options.lines === undefined ? undefined : createPrinter(options.lines);
   const most = options.count ?? Number.POSITIVE_INFINITY;
-  while (!until.aborted && counts.captured < most) {
-    const packets = source.poll();
-    if (packets === 0) {
-      if (port.driver.ended) return;
-      await source.wait(until).catch(unlessAborted(until));
-      continue;
-    }
+  const take = async (packets: number): Promise<void> => {
     counts.seen += packets;
     filter?.(burst);
     const kept = memory.kernels.burstCount(burst, VERDICT_PASS);
     if (counts.captured + kept > most) keepFirst(port, burst, packets, most - counts.captured);
     counts.captured = Math.min(counts.captured + kept, most);
     if (print !== undefined) await printBurst(port, burst, print);
-    if (files !== undefined) {
-      await writePackets(files, burst, packets);
-      if (files.full) return;
-    }
-    if (source.overdue) await source.turn();
+    if (files !== undefined) await writePackets(files, burst, packets);
+  };
+  const enough = () => counts.captured >= most || files?.full === true;
+  while (!until.aborted && !enough()) {
+    const packets = source.poll();
+    if (packets > 0) {
+      await take(packets);
+      if (source.overdue) await source.turn();
+    } else if (port.driver.ended) return;
+    else await source.wait(until).catch(unlessAborted(until));
+  }
+  if (!port.can.live || enough()) return;
+  // What came before the signal may still be on its way through the kernel's ring.
+  await new Promise((resolve) => setTimeout(resolve, 2 * RING_DELAY));
+  const deadline = performance.now() + 2 * RING_DELAY;
+  for (let packets = source.poll(); packets > 0 && !enough(); packets = source.poll()) {
+    await take(packets);
+    if (performance.now() > deadline) return;
   }
 }
 

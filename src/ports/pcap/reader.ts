@@ -27,7 +27,14 @@ import { allocateRegion, freeRegion } from "../../memory/region.js";
 import type { CaptureInterface, CaptureSection } from "./blocks.js";
 import { captureFault, walkFault } from "./faults.js";
 import { largestPacket } from "./link-types.js";
-import { guessRecordHeader, isPcap, notACapture, PCAP_HEADER, parsePcapHeader } from "./pcap-header.js";
+import {
+  guessRecordHeader,
+  isPcap,
+  notACapture,
+  PCAP_HEADER,
+  type PcapHeader,
+  parsePcapHeader,
+} from "./pcap-header.js";
 import {
   claimAhead,
   closeReadAhead,
@@ -99,6 +106,8 @@ export interface CaptureReader {
   closed: boolean;
 }
 
+/** Bytes of a file that are looked at to tell what it is. */
+const HEAD_VIEW = 65_536;
 const HINT = CAPTURE_SIZE;
 const EMPTY_BURST = HINT + 64;
 const STATE_BYTES = EMPTY_BURST + BURST_BYTES;
@@ -109,11 +118,20 @@ export async function openReader(
   file: string,
   options: ReaderOptions = {},
 ): Promise<CaptureReader> {
-  const source = await openSource(file);
+  return readFrom(arena, file === "-" ? "standard input" : file, await openSource(file), options);
+}
+
+/** Reads a capture from a source that is open already; `file` is what errors call it. The source is the reader's. */
+export async function readFrom(
+  arena: ArenaMemory,
+  file: string,
+  source: CaptureSource,
+  options: ReaderOptions = {},
+): Promise<CaptureReader> {
   const state = allocateRegion(arena, STATE_BYTES);
   const reader: CaptureReader = {
     arena,
-    file: file === "-" ? "standard input" : file,
+    file,
     source,
     ahead: createReadAhead(arena, source, state + HINT, options.truncatedQuiet === true),
     options,
@@ -179,7 +197,7 @@ function cutHead(reader: CaptureReader, bytes: number): MillraceError {
 /** A copy of what is in memory from the position on, up to 64 KiB. */
 function headView(reader: CaptureReader): DataView {
   const from = get(reader, CAPTURE_POSITION);
-  const end = Math.min(get(reader, CAPTURE_END), from + 65_536);
+  const end = Math.min(get(reader, CAPTURE_END), from + HEAD_VIEW);
   return new DataView(reader.arena.u8.slice(from, end).buffer);
 }
 
@@ -191,10 +209,7 @@ async function readPcapHead(reader: CaptureReader): Promise<void> {
   await bring(reader, header.bytes);
   head = headView(reader);
   if (head.byteLength < header.bytes) throw cutHead(reader, head.byteLength);
-  const records = new DataView(head.buffer, header.bytes);
-  const inMemory = get(reader, CAPTURE_END) - get(reader, CAPTURE_POSITION);
-  const whole = reader.source.size !== undefined && inMemory >= reader.source.size && inMemory <= 65_536;
-  const size = reader.source.stream ? header.recordHeaders[0] : guessRecordHeader(header, records, whole);
+  const size = await recordHeaderOf(reader, header);
   reader.variant = variantName(header.units, size);
   set(reader, CAPTURE_SWAPPED, header.bigEndian ? 1 : 0);
   set(reader, CAPTURE_HEADER, size);
@@ -216,6 +231,15 @@ async function readPcapHead(reader: CaptureReader): Promise<void> {
     options: [],
     statistics: [],
   });
+}
+
+// What comes from a pipe is taken for the usual kind: its first records may be long in coming.
+async function recordHeaderOf(reader: CaptureReader, header: PcapHeader): Promise<number> {
+  if (reader.source.stream || header.recordHeaders.length === 1) return header.recordHeaders[0];
+  await bring(reader, HEAD_VIEW);
+  const head = headView(reader);
+  const records = new DataView(head.buffer, header.bytes);
+  return guessRecordHeader(header, records, head.byteLength < HEAD_VIEW);
 }
 
 function variantName(units: number, recordHeader: number): string {
