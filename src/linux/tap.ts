@@ -52,9 +52,14 @@ export function openTap(name: string, { layer, multiQueue }: TapOptions, subject
     const made = new TextDecoder().decode(request.subarray(0, request.indexOf(0)));
     return { fd, name: made, vnet: VNET_HEADER };
   } catch (error) {
-    libc().close(fd);
+    closeSync(fd);
     throw error;
   }
+}
+
+/** Closes the descriptor. Node opened it and keeps book of it, so Node must close it. */
+export function closeTap({ fd }: Tap): void {
+  closeSync(fd);
 }
 
 // What the kernel may leave to us: as much as it knows of. UDP segments came with Linux 6.2.

@@ -28,7 +28,7 @@ import { ERRNO, systemError } from "../../linux/errno.js";
 import { libc } from "../../linux/libc.js";
 import { arenaBase } from "../../linux/mapping.js";
 import { changeLink, findLink } from "../../linux/netlink.js";
-import { createDropCounter, openTap, type Tap, tapIsGone } from "../../linux/tap.js";
+import { closeTap, createDropCounter, openTap, type Tap, tapIsGone } from "../../linux/tap.js";
 import { watch } from "../../linux/watch.js";
 import type { ArenaMemory } from "../../memory/arena.js";
 import { throwFault } from "../../memory/burst.js";
@@ -66,7 +66,7 @@ export async function openTapPort(arena: ArenaMemory, locator: Locator): Promise
     return createDriver(arena, tap, locator.text, { layer, mtu: frameMtu }, regions);
   } catch (error) {
     regions.free();
-    libc().close(tap.fd);
+    closeTap(tap);
     throw error;
   }
 }
@@ -158,7 +158,7 @@ function createDriver(
       closeInbox(arena, inbox);
       closeOutbox(arena, outbox);
       regions.free();
-      libc().close(tap.fd);
+      closeTap(tap);
     },
   };
 }
