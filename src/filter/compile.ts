@@ -26,6 +26,11 @@ export interface FilterOptions {
   readonly linkType?: LinkType;
   /** Bytes of a packet that a match keeps, 1 to 2^32 - 1; 262,144 when it is not given. */
   readonly snaplen?: number;
+  /**
+   * True for packets of a live port, whose outermost VLAN tag may stand beside their bytes: the kernel and cards
+   * take it out. The program then looks there too, as a socket filter or over a burst.
+   */
+  readonly tagsBeside?: boolean;
 }
 
 /** tcpdump's default. */
@@ -42,7 +47,8 @@ export function compileFilter(expression: string, options: FilterOptions = {}): 
     throw new MillraceError("ERR_FILTER", `filter: a snap length of ${snaplen} bytes is not possible`, {
       hint: "give 1 to 4294967295 bytes",
     });
-  return filterOf(expression, compileProgram(expression, { linkType, snaplen }));
+  const tagsBeside = options.tagsBeside ?? false;
+  return filterOf(expression, compileProgram(expression, { linkType, snaplen, tagsBeside }));
 }
 
 /** A filter from classic BPF in numbers, as tcpdump -ddd prints it. Throws ERR_FILTER for one that must not be run. */

@@ -83,6 +83,8 @@ function loaded(
     case bpf.IMM:
       return k;
     case bpf.ABS:
+      // A packet of bytes alone has no VLAN tag beside them.
+      if (k === bpf.ANCILLARY + 44 || k === bpf.ANCILLARY + 48) return 0;
       return bytes(k, bpf.sizeOf(code));
     case bpf.IND:
       return bytes(x + k, bpf.sizeOf(code));

@@ -13,13 +13,21 @@ export interface ProgramOptions {
   readonly snaplen: number;
   /** True: for packets read from a capture file, which carry nothing beside their bytes. */
   readonly fromFile?: boolean;
+  /** True: for a live port, where the kernel or a card may have put the outermost VLAN tag beside the bytes. */
+  readonly tagsBeside?: boolean;
   /** Mask of the local IPv4 network, for `ip broadcast`. */
   readonly netmask?: number;
 }
 
 /** Compiles an expression to classic BPF. Throws ERR_FILTER with the column of what is at fault. */
 export function compileProgram(expression: string, options: ProgramOptions): ClassicProgram {
-  const state = createState(expression, options.linkType, options.fromFile ?? false, options.netmask ?? 0);
+  const state = createState(
+    expression,
+    options.linkType,
+    options.fromFile ?? false,
+    options.netmask ?? 0,
+    options.tagsBeside,
+  );
   const condition = parse(state);
   const graph = createGraph();
   const accept = verdict(graph, true);

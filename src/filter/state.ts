@@ -26,6 +26,8 @@ export interface FilterState {
   readonly outermost: FilterLinkType;
   /** True: for packets of a capture file, which carry nothing beside their bytes. */
   readonly fromFile: boolean;
+  /** True: the outermost VLAN tag may have been taken out of the bytes, and stand beside them. */
+  readonly tagsBeside: boolean;
   /** Mask of the local IPv4 network, for `ip broadcast`; 0: only the all-zeros and all-ones addresses are known. */
   readonly netmask: number;
   /** Offset of the word that is being compiled, for messages. */
@@ -70,6 +72,7 @@ export function createState(
   linkType: FilterLinkType,
   fromFile: boolean,
   netmask: number,
+  tagsBeside = false,
 ): FilterState {
   const [typeField, payload, networkNoSnap] = LAYOUTS[linkType];
   return {
@@ -77,6 +80,7 @@ export function createState(
     values: createValues(),
     outermost: linkType,
     fromFile,
+    tagsBeside,
     netmask,
     at: 0,
     linkType,

@@ -32,19 +32,43 @@ function limit(state: FilterState, what: string, number: number | undefined, mos
     throw fault(state, `${what} ${number} does not exist`, `the largest is ${most}`);
 }
 
+/** Linux keeps a tag that it took out of the bytes at these offsets (SKF_AD_OFF + SKF_AD_VLAN_…, linux/filter.h). */
+const TAG_BESIDE = 0xfffff000 + 44;
+const TAG_PRESENT_BESIDE = 0xfffff000 + 48;
+
 /** IEEE 802.1Q. */
 export function vlan(state: FilterState, id: number | undefined): Condition {
   if (state.labels > 0) throw fault(state, "a VLAN tag cannot follow an MPLS label");
   if (state.linkType !== "EN10MB")
     throw fault(state, `link type ${state.linkType} has no VLAN tags`, "use it on link type EN10MB");
+  limit(state, "VLAN", id, 0xfff);
   const [tag, service, double] = VLAN_TYPES.map((type) => carries(state, type));
   let tagged = or(or(tag, service), double);
-  limit(state, "VLAN", id, 0xfff);
   if (id !== undefined) tagged = and(tagged, equalsMasked(state.values, loadNetwork(state, 0, 2), id, 0xfff));
-  state.payload = moved(state.payload, 4);
-  state.linkTypeField = moved(state.linkTypeField!, 4);
+  const outermost = state.vlans === 0 && state.linkHeader.base === undefined && state.linkHeader.bytes === 0;
+  if (state.tagsBeside && outermost) tagged = or(tagBeside(state, id), shifted(state, tagged));
+  else {
+    state.payload = moved(state.payload, 4);
+    state.linkTypeField = moved(state.linkTypeField!, 4);
+  }
   state.vlans++;
   return tagged;
+}
+
+function tagBeside(state: FilterState, id: number | undefined): Condition {
+  const { values } = state;
+  const present = equals(values, load(values, 1, undefined, TAG_PRESENT_BESIDE), 1);
+  if (id === undefined) return present;
+  return and(present, equalsMasked(values, load(values, 2, undefined, TAG_BESIDE), id, 0xfff));
+}
+
+/** After a tag among the bytes all that follows is four bytes further on; after one beside them it is not. */
+function shifted(state: FilterState, tagged: Condition): Condition {
+  const slot = takeSlot(state);
+  const { base } = slotPlace(state, slot);
+  state.payload = { base, bytes: state.payload.bytes };
+  state.linkTypeField = { base, bytes: state.linkTypeField!.bytes };
+  return and(tagged, assign(slot, constant(state.values, 4)));
 }
 
 /** MPLS label stacks (RFC 3032). */

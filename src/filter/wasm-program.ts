@@ -314,26 +314,36 @@ function emitSwap({ f, raw }: Frame, size: 2 | 4): void {
 
 const PACKET_OUTGOING_SHIFT = 3; // META_OUTGOING (32) as PACKET_OUTGOING (4)
 
-/** What Linux keeps beside a packet's bytes, from the metadata that has it too (SKF_AD_PKTTYPE, _VLAN_TAG, _VLAN_TAG_PRESENT). */
+/**
+ * What Linux keeps beside a packet's bytes, from the metadata that has it too: SKF_AD_PKTTYPE (4), _VLAN_TAG (44)
+ * and _VLAN_TAG_PRESENT (48). A packet without metadata has no tag, and no direction.
+ */
 function emitAncillary({ f, where, reject }: Frame, which: number): void {
-  w.get(f, where.meta);
-  w.op(f, OP.i32_eqz);
-  w.brIf(f, reject);
-  if (which !== 4 && which !== 44 && which !== 48) {
+  if (which === 4) {
+    w.get(f, where.meta);
+    w.op(f, OP.i32_eqz);
+    w.brIf(f, reject);
+  } else if (which !== 44 && which !== 48) {
     w.br(f, reject);
     w.i32Const(f, 0);
     return;
   }
   w.get(f, where.meta);
   w.access(f, MEM.i32_load16_u, which === 44 ? META_VLAN : META_FLAGS);
-  if (which === 44) return;
-  w.i32Const(f, which === 4 ? META_OUTGOING : META_TAGGED);
-  w.op(f, OP.i32_and);
+  if (which !== 44) {
+    w.i32Const(f, which === 4 ? META_OUTGOING : META_TAGGED);
+    w.op(f, OP.i32_and);
+  }
   if (which === 4) {
     w.i32Const(f, PACKET_OUTGOING_SHIFT);
     w.op(f, OP.i32_shr_u);
-  } else {
+    return;
+  }
+  if (which === 48) {
     w.i32Const(f, 0);
     w.op(f, OP.i32_ne);
   }
+  w.i32Const(f, 0);
+  w.get(f, where.meta);
+  w.op(f, OP.select);
 }

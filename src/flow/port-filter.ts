@@ -20,7 +20,9 @@ export function attachPortFilter(
   filter: string | Filter,
 ): PortFilter {
   const compiled =
-    typeof filter === "string" ? compileFilter(filter, { linkType: driver.can.linkType }) : filter;
+    typeof filter === "string"
+      ? compileFilter(filter, { linkType: driver.can.linkType, tagsBeside: driver.can.live })
+      : filter;
   const place = driver.attachFilter?.(compiled.program);
   if (place !== undefined) return { expression: compiled.expression, place, apply() {} };
   return burstFilter(memory, compiled);

@@ -95,7 +95,8 @@ type Classify = (burst: number) => void;
 function setFilter(port: OpenPort, { expression, snaplen }: CaptureOptions): Classify | undefined {
   if (expression === "") return undefined;
   const { memory, driver } = port;
-  const { program } = compileFilter(expression, { linkType: driver.can.linkType, snaplen });
+  const { linkType, live } = driver.can;
+  const { program } = compileFilter(expression, { linkType, snaplen, tagsBeside: live });
   if (driver.attachFilter?.(program) !== undefined) return undefined;
   const classifier = instantiateClassifier(compileModule([program]), memory.memory);
   const verdict = reasonsOf(memory).number("filter");

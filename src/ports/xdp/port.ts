@@ -1,4 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
+import { MillraceError } from "../../errors.js";
 import { emitXdpFilter } from "../../filter/ebpf.js";
 import { BURST_METAS, META_QUEUE, META_SIZE, NEED_WAKEUP, RING_FLAGS } from "../../kernels/structs.js";
 import {
@@ -23,9 +24,9 @@ import { holdPromiscuous } from "../../linux/promiscuity.js";
 import { type Watch, watch } from "../../linux/watch.js";
 import { kickReceive, kickTransmit, xdpStatistics } from "../../linux/xdp-socket.js";
 import type { ArenaMemory } from "../../memory/arena.js";
-import { throwFault } from "../../memory/burst.js";
+import { createBurst, destroyBurst, throwFault } from "../../memory/burst.js";
 import type { Locator } from "../locator.js";
-import type { Capabilities, DriverCounters, DriverOptions, PortDriver } from "../port.js";
+import type { Capabilities, ClassicInstruction, DriverCounters, DriverOptions, PortDriver } from "../port.js";
 import { type Attachment, attach } from "./attachment.js";
 import { type XdpOptions, xdpOptions } from "./options.js";
 import { CONTEXT_REGISTER, UNWANTED } from "./program.js";
@@ -70,7 +71,8 @@ export async function openXdp(
     throw error;
   }
   const can = capabilities(link, options, attachment, queues);
-  return createDriver(arena, locator.text, can, attachment, queues, promiscuity);
+  const whole = queues.length === link.queues.rx;
+  return createDriver(arena, locator.text, can, attachment, queues, promiscuity, whole);
 }
 
 // A queue whose socket was closed a moment ago stays busy until the kernel has let go of it.
@@ -129,12 +131,15 @@ function createDriver(
   attachment: Attachment,
   queues: readonly XdpQueue[],
   promiscuity: number,
+  /** Whether the port has all queues of its interface, and so the program to itself. */
+  whole: boolean,
 ): PortDriver {
   const { kernels, u8, u32 } = arena;
   const watches: Watch[] = queues.map((queue) => watch(queue.fd));
   let refused = 0; // packets completed that the device did not take
   let nextReceive = 0;
   let empty = 0;
+  let early = 0; // packets that came before the filter did
   let closing: Promise<void> | undefined;
   let last: DriverCounters | undefined;
 
@@ -222,6 +227,7 @@ function createDriver(
       transmitted: { packets: sum(XDP_SENT) - refused, bytes: sum(XDP_SENT_BYTES) },
       dropped: withoutZeros({
         ...kernel,
+        filter: early,
         "bad-descriptor": sum(XDP_BAD_RECEIVED),
         oversize: sum(XDP_OVERSIZE),
         runt: sum(XDP_RUNTS),
@@ -231,6 +237,26 @@ function createDriver(
       copies: can.mode === "copy" ? { kernel: sum(XDP_RECEIVED_BYTES) + sum(XDP_SENT_BYTES) } : {},
       held: sum(XDP_TAKEN) - sum(XDP_SENT),
     };
+  }
+
+  /** Packets that the filter does not want never leave the kernel's stack; those already here are dropped. */
+  function attachFilter(program: readonly ClassicInstruction[]): "xdp" | undefined {
+    if (!whole) return undefined;
+    try {
+      attachment.filter(emitXdpFilter(program, { context: CONTEXT_REGISTER, unwanted: UNWANTED }));
+    } catch (error) {
+      // A filter that the verifier finds too long, or an older kernel without the helpers, runs here instead.
+      if (error instanceof MillraceError && error.code === "ERR_FILTER") return undefined;
+      throw error;
+    }
+    const burst = createBurst(arena, BURST_MOST * (FRAGMENTS + 1));
+    for (const queue of queues)
+      for (let got = receiveFrom(queue, burst); got > 0; got = receiveFrom(queue, burst)) {
+        early += got;
+        throwFault(arena, burst, kernels.burstRelease(burst, 0));
+      }
+    destroyBurst(arena, burst);
+    return "xdp";
   }
 
   async function close(): Promise<void> {
@@ -251,16 +277,7 @@ function createDriver(
     readable: (signal) => wait("readable", signal),
     writable,
     counters,
-    attachFilter(program) {
-      try {
-        attachment.filter(emitXdpFilter(program, { context: CONTEXT_REGISTER, unwanted: UNWANTED }));
-        return "xdp";
-      } catch (error) {
-        // What XDP cannot say or its verifier refuses runs behind the port.
-        if ((error as { code?: string }).code === "ERR_FILTER") return undefined;
-        throw error;
-      }
-    },
+    attachFilter,
     close: () => {
       closing ??= close();
       return closing;
