@@ -1,0 +1,81 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { test } from "node:test";
+import { makeNamespaces, makeVeth, runIn, startIn } from "../kit/netns.js";
+
+const MAIN = new URL("../../src/cli/main.js", import.meta.url).pathname;
+
+interface Finding {
+  readonly about: string;
+  readonly state: string;
+  readonly what: string;
+  readonly mend?: string;
+}
+
+test("ports lists kinds and interfaces as the kernel has them", (t) => {
+  const names = makeNamespaces(t, "a");
+  if (names === undefined) return;
+  makeVeth({ namespace: names.a, name: "p0" }, { namespace: names.a, name: "p1" }, { queues: 2, mtu: 1700 });
+  const listed = JSON.parse(runIn(names.a, process.execPath, MAIN, "ports", "--json"));
+  assert.ok(listed.kinds.includes("xdp"));
+  assert.deepEqual(listed.interfaces.map((one: { name: string }) => one.name).sort(), ["p0", "p1"]);
+  const p0 = listed.interfaces.find((one: { name: string }) => one.name === "p0");
+  assert.equal(p0.driver, "veth");
+  assert.equal(p0.mtu, 1700);
+  assert.equal(p0.queues.rx, 2);
+  const text = runIn(names.a, process.execPath, MAIN, "ports", "--all");
+  assert.match(text, /^lo: /m);
+  assert.match(text, /^p0: up, veth, MTU 1700, 2 queues$/m);
+});
+
+test("doctor is right with root, and names what is missing without", (t) => {
+  const names = makeNamespaces(t, "a");
+  if (names === undefined) return;
+  makeVeth({ namespace: names.a, name: "p0" }, { namespace: names.a, name: "p1" });
+  const parse = (text: string): Finding[] => JSON.parse(text);
+  const command = [process.execPath, MAIN, "doctor", "--json"];
+  const rooted = parse(runIn(names.a, command[0], ...command.slice(1)));
+  const about = (findings: Finding[], name: string) => findings.find((one) => one.about === name);
+  assert.equal(about(rooted, "packet:")?.state, "ok");
+  assert.equal(about(rooted, "xdp:")?.state, "ok");
+  assert.match(about(rooted, "p0")?.mend ?? "", /ethtool -K PEER tx off gro off/);
+
+  const drop = [
+    "setpriv",
+    "--bounding-set",
+    "-all",
+    "--inh-caps",
+    "-all",
+    "--reuid",
+    "65534",
+    "--clear-groups",
+  ];
+  const plain = parse(runIn(names.a, drop[0], ...drop.slice(1), ...command));
+  assert.equal(about(plain, "packet:")?.state, "no");
+  assert.match(about(plain, "packet:")?.what ?? "", /CAP_NET_RAW missing/);
+  assert.match(about(plain, "xdp:")?.what ?? "", /CAP_NET_RAW, CAP_NET_ADMIN, CAP_BPF missing/);
+  assert.match(about(plain, "xdp:")?.mend ?? "", /setcap cap_net_raw,cap_net_admin,cap_bpf\+ep/);
+  // What it says is so: the port fails for the reason given.
+  const refused = spawnSync(
+    "ip",
+    ["netns", "exec", names.a, ...drop, process.execPath, MAIN, "forward", "xdp:p0", "xdp:p1"],
+    { encoding: "utf8", timeout: 30_000 },
+  );
+  assert.equal(refused.status, 1);
+  assert.match(refused.stderr, /CAP_/);
+});
+
+test("doctor sees an XDP program that is attached, and says how to be rid of it", async (t) => {
+  const names = makeNamespaces(t, "a");
+  if (names === undefined) return;
+  makeVeth({ namespace: names.a, name: "p0" }, { namespace: names.a, name: "p1" });
+  assert.doesNotMatch(runIn(names.a, process.execPath, MAIN, "doctor"), /is attached/);
+  const other = startIn(t, names.a, process.execPath, MAIN, "forward", "xdp:p0", "null:", "--one-way");
+  await new Promise((resolve) => other.stderr?.once("data", resolve));
+  const text = runIn(names.a, process.execPath, MAIN, "doctor");
+  assert.match(
+    text,
+    /p0 +XDP program \d+ is attached \(native\): xdp:p0 cannot attach another\n.*ip link set dev p0 xdp off/,
+  );
+  assert.match(runIn(names.a, process.execPath, MAIN, "ports"), /program \d+ is attached \(native\)/);
+});
