@@ -58,12 +58,15 @@ export interface HeaderDefinition<T> {
 export interface KnownHeader {
   readonly type: Header<object>;
   readonly name: string;
-  readonly next: ((bytes: Bytes, at: number, payload: number) => HeaderNumber) | undefined;
-  readonly end: ((bytes: Bytes, at: number, size: number) => number) | undefined;
-  size(bytes: Bytes, at: number): number;
+  next(bytes: Bytes, at: number, payload: number): HeaderNumber;
+  end(bytes: Bytes, at: number, size: number): number;
+  /** Bytes of the header at `at` within `limit`; -1: malformed or cut off. */
+  size(bytes: Bytes, at: number, limit: number): number;
 }
 
 const registry = new Map<HeaderNumber, KnownHeader>();
+const nothing = (): HeaderNumber => NOTHING;
+const endless = (): number => Number.MAX_SAFE_INTEGER;
 
 /** The header that is found under a number. */
 export function headerFor(number: HeaderNumber): KnownHeader | undefined {
@@ -76,11 +79,13 @@ export function findHeader(bytes: Bytes, linkType: LinkType, type: object): numb
   let at = 0;
   let end = bytes.length;
   while (header !== undefined) {
-    const size = header.size(bytes, at);
-    if (size < 0 || at + size > end) return -1;
+    const size = header.size(bytes, at, end);
+    if (size < 0) return -1;
     if (header.type === type) return at;
-    const number: HeaderNumber = header.next?.(bytes, at, at + size) ?? NOTHING;
-    end = Math.min(end, header.end?.(bytes, at, size) ?? end);
+    const number = header.next(bytes, at, at + size);
+    if (number === NOTHING) return -1;
+    const last = header.end(bytes, at, size);
+    if (last < end) end = last;
     at += size;
     header = registry.get(number);
   }
@@ -111,11 +116,11 @@ export function layersOf(bytes: Bytes, linkType: LinkType): Layers {
   let at = 0;
   let end = bytes.length;
   while (header !== undefined) {
-    const size = header.size(bytes, at);
-    if (size < 0 || at + size > end) return { headers, payload: at, end, broken: header.name };
+    const size = header.size(bytes, at, end);
+    if (size < 0) return { headers, payload: at, end, broken: header.name };
     headers.push({ type: header.type, at, size });
-    const number: HeaderNumber = header.next?.(bytes, at, at + size) ?? NOTHING;
-    end = Math.min(end, header.end?.(bytes, at, size) ?? end);
+    const number = header.next(bytes, at, at + size);
+    end = Math.min(end, header.end(bytes, at, size));
     at += size;
     header = registry.get(number);
   }
@@ -153,10 +158,13 @@ export class PlainBytes implements Bytes {
 
 export function defineHeader<T extends object>(definition: HeaderDefinition<T>): Header<T> {
   const names = Object.keys(definition.fields) as (keyof T & string)[];
-  const size = (bytes: Bytes, at: number): number => {
-    if (at + definition.bytes > bytes.length) return -1;
-    const size = definition.size?.(bytes, at) ?? definition.bytes;
-    return size < definition.bytes || at + size > bytes.length ? -1 : size;
+  const least = definition.bytes;
+  const sizeOf = definition.size?.bind(definition);
+  const size = (bytes: Bytes, at: number, limit = bytes.length): number => {
+    if (at + least > limit) return -1;
+    if (sizeOf === undefined) return least;
+    const size = sizeOf(bytes, at);
+    return size < least || at + size > limit ? -1 : size;
   };
   const readAll = (bytes: Bytes, at: number): T => {
     const total = size(bytes, at);
@@ -201,8 +209,8 @@ export function defineHeader<T extends object>(definition: HeaderDefinition<T>):
     type: type as unknown as Header<object>,
     name: definition.name,
     size,
-    next: definition.next?.bind(definition),
-    end: definition.end?.bind(definition),
+    next: definition.next?.bind(definition) ?? nothing,
+    end: definition.end?.bind(definition) ?? endless,
   };
   for (const number of definition.found) registry.set(number, entry);
   return type;

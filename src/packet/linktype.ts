@@ -15,8 +15,19 @@ const NUMBERS = {
   DATAGRAM: LINK_DATAGRAM,
 } as const;
 
+// Nearly every call asks for the link type that the one before asked for.
+let lastType: LinkType = "EN10MB";
+let lastNumber: number = NUMBERS.EN10MB;
+
 /** The LINKTYPE_ value of a link type; LINK_DATAGRAM for DATAGRAM, which has none. */
 export function linkTypeNumber(type: LinkType): number {
+  if (type === lastType) return lastNumber;
+  lastNumber = lookUp(type);
+  lastType = type;
+  return lastNumber;
+}
+
+function lookUp(type: LinkType): number {
   if (typeof type === "string") {
     const number = (NUMBERS as Readonly<Record<string, number>>)[type];
     if (number !== undefined) return number;

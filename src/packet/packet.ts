@@ -5,6 +5,7 @@ import {
   BURST_METAS,
   BURST_STARTS,
   CHECKSUM_MASK,
+  CONTINUED,
   META_FLAGS,
   META_HASH,
   META_HASHED,
@@ -42,6 +43,7 @@ export class PacketView implements Packet {
   private meta = 0;
   private address = 0;
   private linear = 0;
+  private total = -1; // bytes of the whole packet; -1: not asked for yet
   private writable = false;
 
   constructor(context: PacketContext, burst: number, linkType: LinkType) {
@@ -69,6 +71,8 @@ export class PacketView implements Packet {
     const word = this.descWords + 4 * this.words[this.startWords + this.index];
     this.address = this.words[word];
     this.linear = this.words[word + 2];
+    // Bit 0 of the options: the packet goes on in the next descriptor.
+    this.total = (this.words[word + 3] & CONTINUED) === 0 ? this.linear : -1;
     this.writable = false;
   }
 
@@ -88,7 +92,8 @@ export class PacketView implements Packet {
 
   get length(): number {
     this.alive();
-    return this.context.arena.kernels.packetLength(this.burst, this.index);
+    if (this.total < 0) this.total = this.context.arena.kernels.packetLength(this.burst, this.index);
+    return this.total;
   }
   get wireLength(): number {
     return this.words[(this.meta + META_WIRE_LENGTH) >>> 2] || this.length;

@@ -3,8 +3,8 @@
 import { DESC_ADDR, DESC_LEN, DESC_SHIFT } from "../structs";
 import { descriptorAt, packetEnd, packetStart } from "./packet";
 
-/** Bytes whose 16-bit halves can be added to 32-bit lanes without overflow. */
-const BLOCK: u32 = 1 << 18;
+/** Bytes whose words can be added to 32-bit lanes, four sums of them joined, without overflow. */
+const BLOCK: u32 = 1 << 17;
 
 function fold(sum: u64): u32 {
   let folded = (sum & 0xffffffff) + (sum >> 32);
@@ -14,17 +14,22 @@ function fold(sum: u64): u32 {
   return <u32>folded;
 }
 
-function lanes(sum: v128): u64 {
+/** Adds up the lanes of a sum of signed words; each of the `bytes` / 2 words was made 32,768 less than it is. */
+function lanes(sum: v128, bytes: u32): u64 {
   return (
-    <u64>v128.extract_lane<u32>(sum, 0) +
-    <u64>v128.extract_lane<u32>(sum, 1) +
-    <u64>v128.extract_lane<u32>(sum, 2) +
-    <u64>v128.extract_lane<u32>(sum, 3)
+    <u64>(
+      (<i64>v128.extract_lane<i32>(sum, 0) +
+        <i64>v128.extract_lane<i32>(sum, 1) +
+        <i64>v128.extract_lane<i32>(sum, 2) +
+        <i64>v128.extract_lane<i32>(sum, 3))
+    ) +
+    ((<u64>bytes) << 14)
   );
 }
 
-function words(sum: v128, from: u32): v128 {
-  return i32x4.add(sum, i32x4.extadd_pairwise_i16x8_u(v128.load(from)));
+/** Adds 16 bytes: signed words times one, in pairs, is the one instruction that adds neighbours (pmaddwd). */
+function words(sum: v128, bytes: v128): v128 {
+  return i32x4.add(sum, i32x4.dot_i16x8_s(v128.xor(bytes, i16x8.splat(-32768)), i16x8.splat(1)));
 }
 
 /** The bytes behind the last whole 16, added up in the machine's order. */
@@ -57,18 +62,20 @@ export function nativeSum(at: u32, length: u32): u32 {
     let c = i32x4.splat(0);
     let d = i32x4.splat(0);
     for (; at < end; at += 64) {
-      a = words(a, at);
-      b = words(b, at + 16);
-      c = words(c, at + 32);
-      d = words(d, at + 48);
+      a = words(a, v128.load(at));
+      b = words(b, v128.load(at, 16));
+      c = words(c, v128.load(at, 32));
+      d = words(d, v128.load(at, 48));
     }
-    sum += lanes(a) + lanes(b) + lanes(c) + lanes(d);
+    sum += lanes(i32x4.add(i32x4.add(a, b), i32x4.add(c, d)), block);
     length -= block;
   }
   if (length >= 16) {
     let a = i32x4.splat(0);
-    for (; length >= 16; length -= 16, at += 16) a = words(a, at);
-    sum += lanes(a);
+    const end = at + (length & ~15);
+    for (; at < end; at += 16) a = words(a, v128.load(at));
+    sum += lanes(a, length & ~15);
+    length &= 15;
   }
   return fold(sum + tailSum(at, length));
 }
@@ -95,16 +102,16 @@ export function checksumCopy(to: u32, from: u32, length: u32): u32 {
       const y = v128.load(from, 16);
       v128.store(to, x);
       v128.store(to, y, 16);
-      a = i32x4.add(a, i32x4.extadd_pairwise_i16x8_u(x));
-      b = i32x4.add(b, i32x4.extadd_pairwise_i16x8_u(y));
+      a = words(a, x);
+      b = words(b, y);
     }
-    sum += lanes(a) + lanes(b);
+    sum += lanes(i32x4.add(a, b), block);
     length -= block;
   }
   if (length & 16) {
     const x = v128.load(from);
     v128.store(to, x);
-    sum += lanes(i32x4.extadd_pairwise_i16x8_u(x));
+    sum += lanes(words(i32x4.splat(0), x), 16);
     from += 16;
     to += 16;
   }

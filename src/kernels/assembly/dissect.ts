@@ -1,7 +1,6 @@
 // Where the headers of a packet are: link layer, IP with options and extension headers, transport.
 // Every length is checked against the packet before it is used.
 import {
-  BURST_PACKETS,
   DATAGRAM_HEAD_LIMIT,
   DESC_ADDR,
   DESC_LEN,
@@ -15,7 +14,6 @@ import {
   LAYERS_IS_WHOLE,
   LAYERS_NETWORK,
   LAYERS_PROTOCOL,
-  LAYERS_SIZE,
   LAYERS_SOURCE_PORT,
   LAYERS_STATE,
   LAYERS_TAGS,
@@ -249,11 +247,4 @@ export function dissectPacket(burst: u32, number: u32, link: u32, out: u32, scra
   store<u16>(out, bswap<u16>(<u16>ports), LAYERS_SOURCE_PORT);
   store<u16>(out, bswap<u16>(<u16>(ports >> 16)), LAYERS_DESTINATION_PORT);
   return state;
-}
-
-/** Dissects every packet of the burst: one LAYERS_ record each at `out`. */
-export function dissectBurst(burst: u32, link: u32, out: u32, scratch: u32): void {
-  const packets = load<u32>(burst, BURST_PACKETS);
-  for (let packet: u32 = 0; packet < packets; packet++, out += LAYERS_SIZE)
-    dissectPacket(burst, packet, link, out, scratch);
 }
