@@ -1,7 +1,15 @@
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { META_SECONDS, META_WIRE_LENGTH } from "../../src/kernels/structs.js";
+import {
+  CHECKSUM_MASK,
+  CHECKSUM_PARTIAL,
+  META_FLAGS,
+  META_SECONDS,
+  META_SEGMENT,
+  META_UDP_SEGMENTS,
+  META_WIRE_LENGTH,
+} from "../../src/kernels/structs.js";
 import { type Bench, createBench, pattern, pump } from "../kit/driver.js";
 import { ip, makeNamespaces, makeVeth, outputOf, runIn, startIn } from "../kit/netns.js";
 
@@ -114,6 +122,46 @@ test("TCP and UDP of two hosts run across, super-frames, unfinished checksums an
     assert.equal(lost, 0);
     assert.equal(received.dropped.truncated, 0);
   }
+});
+
+test("a super-packet of a UDP sender says how long its datagrams are", async (t) => {
+  const names = makeNamespaces(t, "one", "two");
+  if (names === undefined) return;
+  makeVeth(
+    { namespace: names.one, name: "va", addresses: ["10.9.3.1/24"] },
+    { namespace: names.two, name: "vb", addresses: ["10.9.3.2/24"] },
+  );
+  const { open, send, receive } = bench(t);
+  const source = await open("packet:vb", "in", names.two);
+  const sink = await open("udp://10.9.3.2:9", "out", names.one);
+  await send(
+    sink,
+    Array.from({ length: 40 }, (_, index) => pattern(1000, index)),
+  );
+  const got = (await receive(source, 100, { quiet: 300 })).filter(({ bytes }) => bytes.length > 2000);
+  assert.ok(got.length > 0);
+  for (const { bytes, meta } of got) {
+    assert.equal(meta.getUint16(META_SEGMENT, true), 1000);
+    const flags = meta.getUint16(META_FLAGS, true);
+    assert.ok(flags & META_UDP_SEGMENTS);
+    assert.equal(flags & CHECKSUM_MASK, CHECKSUM_PARTIAL);
+    assert.equal((bytes.length - 42) % 1000, 0);
+  }
+});
+
+test("sending past the queueing discipline sends the same", async (t) => {
+  const names = pair(t);
+  if (names === undefined) return;
+  const { open, send, receive } = bench(t);
+  const source = await open("packet:vb", "in", names.two);
+  const sink = await open("packet:va?bypass=1", "out", names.one);
+  const frames = Array.from({ length: 300 }, (_, index) => frame(60 + index, index));
+  await send(sink, frames);
+  const got = await receive(source, 300);
+  assert.deepEqual(
+    got.map(({ bytes }) => new Uint8Array(bytes)),
+    frames,
+  );
 });
 
 test("a ring that nobody reads drops, and every drop is counted", async (t) => {

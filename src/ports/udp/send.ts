@@ -26,7 +26,7 @@ export interface UdpSender {
   reap(): void;
   /** Packets whose frames the kernel still reads. */
   held(): number;
-  /** Zero-copy calls that the kernel answered by a copy after all, in bytes unknown to us. */
+  /** Calls under MSG_ZEROCOPY that the kernel answered by a copy after all. */
   copiedAfterAll(): number;
 }
 

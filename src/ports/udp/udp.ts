@@ -16,6 +16,7 @@ import {
   SENDER_SIZE,
   SENDERS_COUNT,
   SENDERS_ENTRIES,
+  SENDERS_REFUSED,
 } from "../../kernels/structs-messages.js";
 import { libc } from "../../linux/libc.js";
 import { decodeAddress, formatAddress } from "../../linux/socket.js";
@@ -80,7 +81,11 @@ export async function openUdp(
       },
       copies: { kernel: count(receive + INBOX_BYTES) + count(send + OUTBOX_COPIED) },
       held: sender.held(),
-      errors: { ...icmp },
+      errors: {
+        ...icmp,
+        "copied-after-all": sender.copiedAfterAll(),
+        unnumbered: arena.u32[(state.senders + SENDERS_REFUSED) >>> 2],
+      },
     };
   }
 
