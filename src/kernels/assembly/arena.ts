@@ -397,8 +397,11 @@ export function claimFrames(count: u32): u32 {
 export function releaseFrames(address: u32, count: u32): bool {
   let whole = true;
   for (let i: u32 = 0; i < count; i++) whole = releaseFrame(address + (i << frameShift)) && whole;
-  // The next run starts where memory is warm; a hint, so a race over it does no harm.
-  if (address >> frameShift >= poolFrames) store<u32>(control, address >> frameShift, CONTROL_RUN_HINT);
+  // The next run is looked for from the lowest free frame on: low memory stays warm, the rest untouched. A hint,
+  // so a race over it does no harm.
+  const frame = address >> frameShift;
+  if (frame >= poolFrames && frame < load<u32>(control, CONTROL_RUN_HINT))
+    store<u32>(control, frame, CONTROL_RUN_HINT);
   return whole;
 }
 
