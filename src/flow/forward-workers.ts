@@ -33,9 +33,10 @@ export type ForwardMessage = { readonly open: true } | { readonly report: Report
 /** Opens the ports of a task and forwards until `until` aborts; resolves with the report when all is closed. */
 export async function runTask(task: ForwardTask, until: AbortSignal, opened: () => void): Promise<Report> {
   const stage = await loadStage(task.module);
-  const a = await openPort(task.from, { direction: "in", wait: task.wait });
+  const [first, second] = task.oneWay ? (["in", "out"] as const) : (["both", "both"] as const);
+  const a = await openPort(task.from, { direction: first, wait: task.wait });
   try {
-    const b = await openPort(task.to, { direction: "out", wait: task.wait });
+    const b = await openPort(task.to, { direction: second, wait: task.wait });
     try {
       if (task.dropPrivileges) await dropAll();
       const { oneWay, wait, rewrite } = task;
@@ -81,18 +82,19 @@ async function loadStage(url: string | undefined): Promise<ForwardStage | undefi
 }
 
 /** Locators for worker `index` of several: one queue each. Throws ERR_USAGE for a kind without queues. */
-export function locatorForWorker(text: string, index: number): string {
+export function locatorForWorker(text: string, index: number, port: 0 | 1 = 0): string {
   const { kind, parameters } = parseLocator(text);
   const parameter = QUEUE_PARAMETERS[kind];
   if (parameter === undefined)
     throw new MillraceError("ERR_USAGE", `${text}: several workers need a port with queues`, {
       hint: `leave --workers out, or use ${Object.keys(QUEUE_PARAMETERS).join(" or ")}`,
     });
-  if (parameters.has("queue") || parameters.has("queues"))
-    throw new MillraceError("ERR_USAGE", `${text}: --workers chooses the queues itself`, {
-      hint: "leave queue= and queues= out",
-    });
-  return `${text}${text.includes("?") ? "&" : "?"}${parameter(index)}`;
+  for (const taken of ["queue", "queues", "fanout", "multi"])
+    if (parameters.has(taken))
+      throw new MillraceError("ERR_USAGE", `${text}: --workers chooses the queues itself`, {
+        hint: `leave ${taken}= out`,
+      });
+  return `${text}${text.includes("?") ? "&" : "?"}${parameter(index, port)}`;
 }
 
 /** True for a kind of port of which each worker can open a queue of its own. */
@@ -100,9 +102,13 @@ export function hasQueues(text: string): boolean {
   return Object.hasOwn(QUEUE_PARAMETERS, parseLocator(text).kind);
 }
 
-const QUEUE_PARAMETERS: Readonly<Record<string, (index: number) => string>> = {
+/** What makes a locator one queue of several: by worker, and by which of the two ports it is. */
+const QUEUE_PARAMETERS: Readonly<Record<string, (index: number, port: 0 | 1) => string>> = {
   null: (index) => `queue=${index}`,
   xdp: (index) => `queue=${index}`,
+  // A fanout group belongs to one interface.
+  packet: (_index, port) => `fanout=${(2 * process.pid + port) & 0xffff}`,
+  tap: () => "multi=1",
 };
 
 /** Runs a task in `count` workers, each on queues of its own; resolves with the sum of their reports. */
@@ -116,8 +122,8 @@ export async function runWorkers(
   const millrace = shareArena(arena);
   const tasks = Array.from({ length: count }, (_, index) => ({
     ...task,
-    from: locatorForWorker(task.from, index),
-    to: locatorForWorker(task.to, index),
+    from: locatorForWorker(task.from, index, 0),
+    to: locatorForWorker(task.to, index, 1),
   }));
   const stop = new AbortController();
   const either = AbortSignal.any([until, stop.signal]);

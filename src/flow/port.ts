@@ -219,7 +219,10 @@ export class OpenPort implements Port {
 const ASIDE = 253;
 
 /** Opens a port for the engine; `direction` undefined: the kind's own default. */
-export async function openPort(locator: string, options: OpenOptions = {}): Promise<OpenPort> {
+export async function openPort(
+  locator: string,
+  options: Omit<OpenOptions, "direction"> & { readonly direction?: "in" | "out" | "both" } = {},
+): Promise<OpenPort> {
   options.signal?.throwIfAborted();
   const parsed = parseLocator(locator);
   const opener = await findOpener(parsed.kind);

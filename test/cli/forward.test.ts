@@ -69,6 +69,8 @@ for (const args of [
   ["xdp:v0", "xdp:v1"],
   ["xdp:v0", "xdp:v1", "--wait", "interrupt"],
   ["xdp:v0?mode=generic", "xdp:v1?mode=native", "--wait", "busy"],
+  ["packet:v0", "packet:v1"],
+  ["packet:v0", "xdp:v1"],
 ])
   test(`TCP and UDP run across millrace forward ${args.join(" ")}`, async (t) => {
     const lan = makeLan(t);

@@ -21,7 +21,7 @@ export interface XdpOptions {
   readonly promiscuous: boolean;
 }
 
-const KNOWN = ["queue", "queues", "mode", "bind", "ring", "busy-poll", "promiscuous"];
+const KNOWN = ["queue", "queues", "mode", "bind", "ring", "busy-poll", "promisc"];
 
 export function xdpOptions(arena: ArenaMemory, locator: Locator, link: Link): XdpOptions {
   checkParameters(locator, KNOWN);
@@ -41,7 +41,7 @@ export function xdpOptions(arena: ArenaMemory, locator: Locator, link: Link): Xd
     bind: choice(locator, "bind", ["zero-copy", "copy"]),
     ring,
     busyPoll: numberParameter(locator, "busy-poll", 0, 1_000_000),
-    promiscuous: choice(locator, "promiscuous", ["on", "off"]) !== "off",
+    promiscuous: choice(locator, "promisc", ["1", "0"]) !== "0",
   };
 }
 
