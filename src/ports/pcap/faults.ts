@@ -11,7 +11,7 @@ import {
   CAPTURE_POSITION,
   CAPTURE_VALUE,
 } from "../../kernels/captures.js";
-import { type CaptureReader, fileOffset } from "./reader.js";
+import { type CaptureReader, fileOffset } from "./state.js";
 
 const FAULTS: Readonly<Record<number, (value: number) => string>> = {
   [CAPTURE_FAULT_RECORD]: (value) => `holds a packet of ${value} bytes, more than any of its link type has`,

@@ -31,7 +31,7 @@ import {
 } from "./blocks.js";
 import { captureFault } from "./faults.js";
 import { largestPacket } from "./link-types.js";
-import { type CaptureReader, end, fileOffset } from "./reader.js";
+import { type CaptureReader, end, fileOffset } from "./state.js";
 
 const BYTE_ORDER_MAGIC = 0x1a2b3c4d;
 const SMALLEST_SECTION = 28;

@@ -1,0 +1,127 @@
+import { MillraceError } from "../../errors.js";
+import { CAPTURE_END, CAPTURE_POSITION } from "../../kernels/captures.js";
+import { captureFault } from "./faults.js";
+import { claimAhead, isExhausted, moreRead, nextWindow, readAhead, takeWindow } from "./readahead.js";
+import { type CaptureReader, end, fileOffset, get, set } from "./state.js";
+import { HEADROOM, largestWindow, releaseWindow, type Window } from "./window.js";
+
+/** Waits until `bytes` bytes are in memory from the position on, or the source has ended. */
+export async function bring(reader: CaptureReader, bytes: number): Promise<void> {
+  while (get(reader, CAPTURE_END) - get(reader, CAPTURE_POSITION) < bytes && !advance(reader, bytes)) {
+    if (reader.ahead.failure !== undefined) throw reader.ahead.failure;
+    if (isExhausted(reader.ahead)) return;
+    await moreFilled(reader);
+  }
+}
+
+export function startReading(reader: CaptureReader): void {
+  const { window } = reader;
+  const extend = window !== undefined && goesOn(reader, window) ? window : undefined;
+  readAhead(reader.ahead, extend, () => {
+    if (reader.window === extend && extend !== undefined) set(reader, CAPTURE_END, extend.end);
+  });
+}
+
+// The window in use goes on when the record under way ends in it, and for a pipe, which brings a little at a time.
+function goesOn(reader: CaptureReader, window: Window): boolean {
+  const position = get(reader, CAPTURE_POSITION);
+  const unfinished = reader.wanted > window.end - position && position + reader.wanted <= window.limit;
+  return (
+    window.limit > window.end && (unfinished || (reader.source.stream && window.limit - window.end > 4096))
+  );
+}
+
+export async function moreFilled(reader: CaptureReader): Promise<void> {
+  startReading(reader);
+  await moreRead(reader.ahead);
+}
+
+/** Makes `need` bytes from the position on available, if they are in memory; else starts reading. False: not yet, or never. */
+function advance(reader: CaptureReader, need: number): boolean {
+  const { arena, ahead } = reader;
+  reader.wanted = need;
+  while (true) {
+    const position = get(reader, CAPTURE_POSITION);
+    const rest = get(reader, CAPTURE_END) - position;
+    if (rest >= need) return true;
+    const next = ahead.extension === undefined ? nextWindow(ahead) : undefined;
+    const { window } = reader;
+    if (next !== undefined) {
+      const target =
+        rest <= HEADROOM && rest + next.end - next.start >= need ? next : larger(reader, next, need);
+      if (target === undefined) return false;
+      arena.u8.copyWithin(target.start - (target === next ? rest : 0), position, position + rest);
+      if (target === next) next.start -= rest;
+      takeWindow(ahead);
+      use(reader, target, position);
+    } else if (window !== undefined && needsRoom(reader, window, need)) {
+      // The record is longer than what is left of its window: it moves to one that holds it all.
+      const target = claimAhead(ahead, need);
+      if (target === undefined) return false;
+      arena.u8.copyWithin(target.start, position, position + rest);
+      target.end += rest;
+      use(reader, target, position);
+    } else {
+      startReading(reader);
+      return false;
+    }
+    if (window !== undefined) releaseWindow(arena, window);
+    startReading(reader);
+  }
+}
+
+function needsRoom(reader: CaptureReader, window: Window, need: number): boolean {
+  const { ahead } = reader;
+  const idle = ahead.extension === undefined && ahead.queue.length === 0 && !ahead.ended;
+  return idle && window.limit - get(reader, CAPTURE_POSITION) < need;
+}
+
+/** A window with room for what is left of the one in use, which the caller puts first, and holding the next one's bytes behind it. */
+function larger(reader: CaptureReader, next: Window, need: number): Window | undefined {
+  const { u8 } = reader.arena;
+  const rest = get(reader, CAPTURE_END) - get(reader, CAPTURE_POSITION);
+  const bytes = next.end - next.start;
+  const target = claimAhead(reader.ahead, Math.max(need, rest + bytes));
+  if (target === undefined) return undefined;
+  u8.copyWithin(target.start + rest, next.start, next.end);
+  target.end += rest + bytes;
+  releaseWindow(reader.arena, next);
+  return target;
+}
+
+function use(reader: CaptureReader, window: Window, position: number): void {
+  reader.bias += position - window.start;
+  reader.window = window;
+  set(reader, CAPTURE_POSITION, window.start);
+  set(reader, CAPTURE_END, window.end);
+}
+
+/** Brings `need` bytes; false when they are not here yet or the file has ended, whole or cut short. */
+export function provide(reader: CaptureReader, need: number): boolean {
+  const { size, compression } = reader.source;
+  const offset = fileOffset(reader, get(reader, CAPTURE_POSITION));
+  const remaining =
+    size === undefined || compression !== undefined ? Number.POSITIVE_INFINITY : size - offset;
+  // A record that goes past the end of the file is not given a window of its size, unless the file has grown.
+  const want = remaining >= 0 && need > remaining ? remaining + 1 : need;
+  if (want > largestWindow(reader.arena)) {
+    end(reader, captureFault(reader, `has ${need} bytes, more than the arena has room for`, "ERR_MEMORY"));
+    return false;
+  }
+  if (advance(reader, want) && (want === need || advance(reader, need))) return true;
+  if (!isExhausted(reader.ahead)) return false;
+  const left = get(reader, CAPTURE_END) - get(reader, CAPTURE_POSITION);
+  end(reader, left === 0 ? undefined : cutShort(reader, need, left));
+  return false;
+}
+
+function cutShort(reader: CaptureReader, need: number, left: number): MillraceError | undefined {
+  if (reader.options.truncatedQuiet) return undefined;
+  const offset = fileOffset(reader, get(reader, CAPTURE_POSITION));
+  const what = reader.format === "pcap" ? "record" : "block";
+  return new MillraceError(
+    "ERR_CAPTURE",
+    `"${reader.file}" is cut short: the ${what} at offset ${offset} wants ${need} bytes, ${left} are left`,
+    { at: { file: reader.file, offset }, hint: "truncated=quiet takes the packets before as all there are" },
+  );
+}
