@@ -57,14 +57,7 @@ for (const { name, options, longest } of SETUPS)
               : frameOf(bytes, index);
           const lengths: number[] = [];
           let left = bytes;
-          for (const cut of [
-            14 + (cuts[0] ?? longest) - 1,
-            ...cuts.slice(1),
-            longest,
-            longest,
-            longest,
-            longest,
-          ]) {
+          for (const cut of [...cuts, longest, longest, longest, longest]) {
             const most = Math.min(left, arena.frameSize - 200);
             const part = Math.min(cut, most);
             if (part > 0) lengths.push(part);

@@ -55,6 +55,7 @@ function headers(queue: u32, descs: u32, start: u32, end: u32, bytes: u32): u32 
 /** Works out context, command and options of a packet. False: this card cannot send it. */
 export function plan(queue: u32, meta: u32, descs: u32, start: u32, end: u32, bytes: u32): bool {
   const flags = <u32>load<u16>(meta, META_FLAGS);
+  if (bytes < 14) return false;
   headerBytes = 0;
   contextCommand = 0;
   command = TX_EXTENDED | TX_DATA | TX_FCS;

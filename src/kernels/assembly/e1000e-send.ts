@@ -252,7 +252,7 @@ function check(descs: u32, start: u32, end: u32): i32 {
     let wrong = descriptorFault(at);
     if (wrong == 0 && ((load<u32>(at, DESC_OPTIONS) & CONTINUED) != 0) != index + 1 < end)
       wrong = FAULT_DANGLING;
-    if (wrong == 0 && load<u32>(at, DESC_LEN) < <u32>(index == start ? 14 : 1)) wrong = FAULT_LENGTH;
+    if (wrong == 0 && load<u32>(at, DESC_LEN) == 0) wrong = FAULT_LENGTH;
     if (wrong != 0) return -(<i32>((index << 8) | wrong));
   }
   return 0;

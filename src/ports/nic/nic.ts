@@ -51,7 +51,15 @@ export async function openNicPort(
 
 /** A port over a card that is up. The card is closed with it. */
 export function createNicPort(arena: ArenaMemory, nic: Nic, wait: DriverOptions["wait"]): PortDriver {
-  const timer = setInterval(() => nic.watch(performance.now()), WATCH_INTERVAL);
+  let failure: unknown;
+  const timer = setInterval(() => {
+    try {
+      nic.watch(performance.now());
+    } catch (error) {
+      failure = error; // the next receive or send tells
+      clearInterval(timer);
+    }
+  }, WATCH_INTERVAL);
   timer.unref();
   let closing: Promise<void> | undefined;
   let empty = 0;
@@ -67,6 +75,7 @@ export function createNicPort(arena: ArenaMemory, nic: Nic, wait: DriverOptions[
     can: capabilities(nic),
     ended: false,
     receive: (burst) => {
+      if (failure !== undefined) throw failure;
       const before = arena.u32[(burst + BURST_PACKETS) >>> 2];
       const packets = nic.receive(burst);
       if (packets === 0) empty++;
@@ -76,7 +85,10 @@ export function createNicPort(arena: ArenaMemory, nic: Nic, wait: DriverOptions[
       }
       return packets;
     },
-    send: (burst, first) => nic.send(burst, first),
+    send: (burst, first) => {
+      if (failure !== undefined) throw failure;
+      return nic.send(burst, first);
+    },
     readable: async (signal) => {
       signal.throwIfAborted();
       nic.clean();
