@@ -54,5 +54,6 @@ export type ErrorCode =
   | "ERR_RELEASED"
   | "ERR_CLOSED"
   | "ERR_BOUNDS"
+  | "ERR_HEADER"
   | "ERR_TRANSFORM"
   | (string & {});

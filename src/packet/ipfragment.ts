@@ -1,4 +1,5 @@
 // Fragments of an IP packet: where they are cut, and how they become one packet again.
+import { MillraceError } from "../errors.js";
 import {
   BURST_METAS,
   LAYERS_END,
@@ -12,7 +13,7 @@ import {
   META_WIRE_LENGTH,
 } from "../kernels/structs.js";
 import { complement, sumBytes } from "./checksum.js";
-import type { PacketContext } from "./context.js";
+import { type PacketContext, SLOT_LIMIT } from "./context.js";
 import * as operations from "./operations.js";
 
 /** What the dissection says of one fragment. All are offsets from the packet's first byte. */
@@ -57,8 +58,8 @@ export function firstBytes(context: PacketContext, slot: number, length: number)
 
 /**
  * Joins all fragments of a datagram, in order, into one held packet with the headers of the first; their slots are
- * given back. `total` is the length of the payload. Undefined: it is longer than an IP packet can be; then all
- * fragments are freed.
+ * given back. `total` is the length of the payload. Undefined: it is longer than an IP packet can be, or in more
+ * pieces than a held packet may have, or there is no frame for its header; then all fragments are freed.
  */
 export function joinFragments(
   context: PacketContext,
@@ -68,6 +69,10 @@ export function joinFragments(
 ): number | undefined {
   const { kernels } = context.arena;
   const pieces = slots.reduce((sum, slot) => sum + operations.descriptorCount(context, slot, 0), 1);
+  if (pieces > SLOT_LIMIT) {
+    for (const slot of slots) discard(context, slot);
+    return undefined;
+  }
   const whole = context.takeSlot(pieces);
   kernels.packetMove(slots[0], 0, whole);
   operations.vacate(context, slots[0]);
@@ -83,16 +88,28 @@ export function joinFragments(
     });
     operations.vacate(context, slot);
   }
-  const mended =
-    first.family === 4 ? mend4(context, whole, first, total) : mend6(context, whole, first, total);
-  if (!mended) {
-    kernels.burstRelease(whole, 0);
-    context.freeSlot(whole);
+  if (!mend(context, whole, first, total)) {
+    discard(context, whole);
     return undefined;
   }
   const { u32 } = context.arena;
   u32[(u32[(whole + BURST_METAS) >>> 2] + META_WIRE_LENGTH) >>> 2] = 0; // no packet on the wire was so long
   return whole;
+}
+
+function discard(context: PacketContext, slot: number): void {
+  context.arena.kernels.burstRelease(slot, 0);
+  context.freeSlot(slot);
+}
+
+/** Makes the first fragment's headers those of the whole. False: they cannot be. */
+function mend(context: PacketContext, slot: number, first: IpFragment, total: number): boolean {
+  try {
+    return first.family === 4 ? mend4(context, slot, first, total) : mend6(context, slot, first, total);
+  } catch (error) {
+    if (error instanceof MillraceError && error.code === "ERR_MEMORY") return false; // no frame to copy a shared header to
+    throw error;
+  }
 }
 
 /** Writes bytes over the packet's first ones, in frames of its own. */

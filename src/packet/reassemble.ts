@@ -28,7 +28,7 @@ export interface ReassemblyCounters {
   overlaps: number;
   /** Given up with their datagram: it took too long, or had to give way. */
   expired: number;
-  /** Lengths that cannot be, and datagrams of more than 65,535 bytes. */
+  /** Lengths that cannot be, and datagrams of more than 65,535 bytes or a thousand pieces. */
   malformed: number;
   /** Fragments held now. */
   held: number;
@@ -195,11 +195,17 @@ export function createReassembler(context: PacketContext, options: ReassemblyOpt
       link,
       total as number,
     );
+    if (whole === undefined) {
+      ledger.held -= pieces.length;
+      count(ledger.dropped, "reassembly", pieces.length);
+      counters.malformed += pieces.length;
+      return false;
+    }
     ledger.held -= pieces.length - 1;
     count(ledger.consumed, "reassemble", pieces.length - 1);
-    if (whole === undefined || kernels.packetMove(whole, 0, to) === 0) {
-      counters[whole === undefined ? "malformed" : "expired"] += pieces.length;
-      if (whole !== undefined) free(whole);
+    if (kernels.packetMove(whole, 0, to) === 0) {
+      counters.expired += pieces.length; // the burst has no room for it
+      free(whole);
       return false;
     }
     vacate(context, whole);

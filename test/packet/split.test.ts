@@ -1,5 +1,8 @@
 // Packets cut into segments and fragments, and put together again: the two are inverse, and nothing is lost.
 import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
 import fc from "fast-check";
 import {
@@ -21,6 +24,8 @@ import { createReassembler } from "../../src/packet/reassemble.js";
 import { fragmentPacket, segmentPacket } from "../../src/packet/segment.js";
 import { parseTemplate } from "../../src/packet/template.js";
 import { addPacket, type Bench, cut, emptyBurst, freeFrames, makeBench, metaOf, viewBurst } from "./arena.js";
+import { encodePcap, find, tsharkLayers } from "./captures.js";
+import { needs } from "./oracle.js";
 
 const ETHERNET = { linkType: "EN10MB" } as const;
 
@@ -219,6 +224,8 @@ test("fragments that overlap, lie or never end are refused, counted and freed", 
     expired: 1,
     held: 1,
   });
+  const crumbs = Array.from({ length: 1024 }, (_, i) => fragment(8 * i, 8, i < 1023));
+  assert.deepEqual(feed(crumbs, { fragments: 2000 }), { ...none, malformed: 1024 });
   const many = Array.from({ length: 10 }, (_, i) => fragment(0, 8, true, i));
   assert.deepEqual(feed(many, { fragments: 4 }), { ...none, expired: 6, held: 4 });
   assert.deepEqual(feed([fragment(0, 16, true), fragment(16, 8, false)]), {
@@ -231,6 +238,34 @@ test("fragments that overlap, lie or never end are refused, counted and freed", 
     malformed: 1,
   });
   assert.equal(context.ledger.held, 0);
+});
+
+test("tshark reassembles the fragments that we make", (t) => {
+  if (!needs(t, "tshark")) return;
+  const directory = mkdtempSync(join(tmpdir(), "millrace-"));
+  t.after(() => rmSync(directory, { recursive: true }));
+  const bench = makeBench();
+  const out = createBurst(bench.arena, 64);
+  for (const [text, layer] of [
+    ["eth/ipv4(id=77)/udp(dport=40000)", "ip.fragments"],
+    ["eth/ipv6/udp(dport=40000)", "ipv6.fragments"],
+  ]) {
+    addPacket(bench, cut(buildPacket(parseTemplate(text), body(4000)), 2000));
+    const options = { linkType: "EN10MB", mtu: 1280, identification: 5 } as const;
+    const { pieces } = fragmentPacket(packetContext(bench.arena), bench.burst, 0, options, out);
+    const file = join(directory, "fragments.pcap");
+    writeFileSync(file, encodePcap(1, bytesOf(bench, out)));
+    const last = tsharkLayers(file, [
+      "ip.defragment:TRUE",
+      "ipv6.defragment:TRUE",
+      "udp.check_checksum:TRUE",
+    ]).at(-1);
+    assert.equal(find(last, layer.replace("fragments", "fragment.count")), String(pieces));
+    assert.equal(find(last?.udp, "udp.length"), "4008");
+    assert.equal(find(last?.udp, "udp.checksum.status"), "1", text);
+    emptyBurst(bench);
+    emptyBurst({ arena: bench.arena, burst: out });
+  }
 });
 
 test("a packet that must not be fragmented is not", () => {
