@@ -106,6 +106,7 @@ export const TPACKET_KINDS = 28; // u32, bit n: packets whose sll_pkttype is n a
 export const TPACKET_ETHERNET = 32; // u32, 1: a VLAN tag that the kernel took off can be put back
 export const TPACKET_LARGE = 36; // u32, written: 1: the next packet waits in the socket's queue, as no slot could hold it
 export const TPACKET_STARVED = 40; // u32, written: 1: the pool had no frame left
+export const TPACKET_COOKED = 44; // u32, 1: packets come without link header and get one of LINKTYPE_LINUX_SLL2
 export const TPACKET_PACKETS = 48; // u64
 export const TPACKET_BYTES = 56; // u64
 export const TPACKET_TRUNCATED = 64; // u64, dropped: no slot could hold them whole

@@ -1,7 +1,16 @@
 // AF_PACKET sockets (packet(7), linux/if_packet.h) and what they ask of an interface (netdevice(7)).
 import { check, type Hints, systemError } from "./errno.js";
 import { libc } from "./libc.js";
-import { AF_PACKET, getOption, openSocket, SOCK_RAW, SOL_SOCKET, setOption, tryOption } from "./socket.js";
+import {
+  AF_PACKET,
+  getOption,
+  openSocket,
+  SOCK_DGRAM,
+  SOCK_RAW,
+  SOL_SOCKET,
+  setOption,
+  tryOption,
+} from "./socket.js";
 
 const SOL_PACKET = 263;
 const PACKET_ADD_MEMBERSHIP = 1;
@@ -26,14 +35,17 @@ const SIOCSHWTSTAMP = 0x89b0;
 const ETH_P_ALL = 3;
 const VNET_HEADER = 10; // struct virtio_net_hdr
 
-/** A packet socket that receives nothing until it is bound. Throws EPERM without CAP_NET_RAW. */
-export function openPacketSocket(subject: string): number {
-  return openSocket(AF_PACKET, SOCK_RAW, 0, subject, {
+/**
+ * A packet socket that receives nothing until it is bound. `cooked`: without link headers, which differ from
+ * interface to interface. Throws EPERM without CAP_NET_RAW.
+ */
+export function openPacketSocket(cooked: boolean, subject: string): number {
+  return openSocket(AF_PACKET, cooked ? SOCK_DGRAM : SOCK_RAW, 0, subject, {
     EPERM: "it needs CAP_NET_RAW: run as root, or setcap cap_net_raw+ep on the node binary",
   });
 }
 
-/** Binds to an interface by index, to receive every protocol or (for a socket that only sends) none. */
+/** Binds to an interface by index (0: all of them), to receive every protocol or (for a socket that only sends) none. */
 export function bindPacketSocket(fd: number, index: number, receives: boolean, subject: string): void {
   // struct sockaddr_ll
   const address = new DataView(new ArrayBuffer(20));

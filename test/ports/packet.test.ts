@@ -212,6 +212,37 @@ test("a filter is applied by the kernel, and nothing from before it is seen", as
   }
 });
 
+test("all interfaces at once show each packet with where it came from", async (t) => {
+  const names = pair(t, 9000);
+  if (names === undefined) return;
+  makeVeth({ namespace: names.one, name: "vc" }, { namespace: names.two, name: "vd" }, { mtu: 9000 });
+  for (const delay of [0, 10]) {
+    const { open, send, receive } = bench(t, 64 * 2 ** 20);
+    const source = await open(`packet:any?delay=${delay}`, "in", names.two);
+    assert.equal(source.can.linkType, "LINUX_SLL2");
+    for (const [there, here] of [
+      ["va", "vb"],
+      ["vc", "vd"],
+    ]) {
+      const sink = await open(`packet:${there}`, "out", names.one);
+      const frames = [100, 1514, 9000].map((length) => frame(length, length));
+      await send(sink, frames);
+      const got = await receive(source, 3);
+      const [{ ifindex }] = JSON.parse(ip("-n", names.two, "-j", "link", "show", here));
+      assert.equal(got.length, 3);
+      for (const [index, { bytes }] of got.entries()) {
+        assert.equal(bytes.readUInt16BE(0), 0x88b5); // protocol
+        assert.equal(bytes.readUInt32BE(4), ifindex);
+        assert.equal(bytes.readUInt16BE(8), 1); // Ethernet
+        assert.equal(bytes[11], 6);
+        assert.deepEqual([...bytes.subarray(12, 18)], [2, 0, 0, 0, 0, 1]); // who sent it
+        assert.deepEqual(new Uint8Array(bytes.subarray(20)), frames[index].subarray(14));
+      }
+    }
+  }
+  await assert.rejects(bench(t).open("packet:any", "out", names.two), { code: "ERR_LOCATOR" });
+});
+
 test("sockets of one fanout group share the traffic", async (t) => {
   const names = pair(t);
   if (names === undefined) return;

@@ -27,6 +27,7 @@ import {
 } from "../structs";
 import {
   TPACKET_BYTES,
+  TPACKET_COOKED,
   TPACKET_ETHERNET,
   TPACKET_KINDS,
   TPACKET_LARGE,
@@ -60,6 +61,7 @@ const SLL_SIZE: u32 = 20;
 const PACKET_OUTGOING: u32 = 4;
 const ADDRESSES: u32 = 12; // bytes before a VLAN tag
 const TAG: u32 = 4;
+const COOKED: u32 = 20; // LINKTYPE_LINUX_SLL2
 const HEADROOM: u32 = 64;
 
 // The packet being looked at, as either header tells it.
@@ -72,6 +74,8 @@ let nanoseconds: u32 = 0;
 let kind: u32 = 0;
 let hash: u32 = 0;
 let body: u32 = 0; // where its bytes are
+let address: u32 = 0; // its struct sockaddr_ll
+let extra: u32 = 0; // bytes that it gets beyond its own: a tag put back, or a cooked header
 
 function add(state: u32, counter: u32, value: u32): void {
   store<u64>(state + counter, load<u64>(state + counter) + value);
@@ -79,9 +83,21 @@ function add(state: u32, counter: u32, value: u32): void {
 
 function readTag(state: u32, tci: u32, tpid: u32): void {
   tag = 0;
+  extra = load<u32>(state, TPACKET_COOKED) != 0 ? COOKED : 0;
   if (load<u32>(state, TPACKET_ETHERNET) == 0 || (status & STATUS_VLAN_VALID) == 0) return;
   if ((status & STATUS_VLAN_TPID_VALID) == 0) tpid = 0x8100;
   tag = bswap<u32>((tpid << 16) | (tci & 0xffff));
+  extra = TAG;
+}
+
+/** Writes the header of LINKTYPE_LINUX_SLL2 from the packet's sockaddr_ll. */
+function writeCooked(to: u32): void {
+  store<u16>(to, load<u16>(address, 2)); // protocol, in network order both here and there
+  store<u16>(to, 0, 2);
+  store<u32>(to, bswap<u32>(load<u32>(address, 4)), 4); // interface
+  store<u16>(to, bswap<u16>(load<u16>(address, 8)), 8); // ARPHRD_ type
+  store<u16>(to, load<u16>(address, 10), 10); // packet type, length of the address
+  store<u64>(to, load<u64>(address, 12), 12);
 }
 
 /** Reads a TPACKET_V2 slot; false when it contradicts itself. */
@@ -92,7 +108,8 @@ function readSlot(state: u32, slot: u32): bool {
   const mac = <u32>load<u16>(slot, 12);
   seconds = load<u32>(slot, 16);
   nanoseconds = load<u32>(slot, 20);
-  kind = load<u8>(slot + V2_HEADER, SLL_PACKET_TYPE);
+  address = slot + V2_HEADER;
+  kind = load<u8>(address, SLL_PACKET_TYPE);
   hash = 0;
   body = slot + mac;
   readTag(state, load<u16>(slot, 24), load<u16>(slot, 26));
@@ -109,7 +126,8 @@ function readEntry(state: u32, at: u32, end: u32): bool {
   status = load<u32>(at, 20);
   const mac = <u32>load<u16>(at, 24);
   hash = load<u32>(at, 28);
-  kind = load<u8>(at + V3_HEADER, SLL_PACKET_TYPE);
+  address = at + V3_HEADER;
+  kind = load<u8>(address, SLL_PACKET_TYPE);
   body = at + mac;
   readTag(state, load<u32>(at, 32), load<u16>(at, 36));
   return (
@@ -128,7 +146,7 @@ function describe(state: u32, meta: u32): void {
   store<f64>(meta, seconds, META_SECONDS);
   store<u32>(meta, nanoseconds, META_NANOSECONDS);
   store<u32>(meta, hash, META_HASH);
-  store<u32>(meta, wire + (tag == 0 ? 0 : TAG), META_WIRE_LENGTH);
+  store<u32>(meta, wire + extra, META_WIRE_LENGTH);
   store<u16>(meta, <u16>flags, META_FLAGS);
   const vnet = load<u32>(state, TPACKET_VNET);
   if (vnet != 0) readVnet(body - vnet, meta);
@@ -147,7 +165,7 @@ function copySteps(to: u32, from: u32, length: u32): void {
 /** Copies the packet being looked at to the end of the burst. False: no room, or no frames. */
 function append(state: u32, burst: u32): bool {
   const frameSize = frameMask + 1;
-  const total = bytes + (tag == 0 ? 0 : TAG);
+  const total = bytes + extra;
   const first = frameSize - HEADROOM; // what the first frame can hold
   const pieces: u32 = total <= first ? 1 : 1 + ((total - first + frameMask) >> frameShift);
   const count = load<u32>(burst, BURST_COUNT);
@@ -193,7 +211,12 @@ function append(state: u32, burst: u32): bool {
       from += ADDRESSES;
       copied -= ADDRESSES + TAG;
     }
-    // A whole step past a short packet stays within its frame: both start at multiples of 16.
+    if (piece == 0 && tag == 0 && extra != 0) {
+      writeCooked(to);
+      to += extra;
+      copied -= extra;
+    }
+    // A whole step past a short packet stays within its frame: it starts at a multiple of 16.
     if (copied <= 256 && (to & 15) == 0 && from + copied + 16 <= ringEnd) copySteps(to, from, copied);
     else memory.copy(<usize>to, <usize>from, <usize>copied);
     from += copied;
@@ -256,12 +279,12 @@ export function tpacketLarge(state: u32, inbox: u32, burst: u32, length: u32): u
     if (appended != 0) {
       const packet = load<u32>(burst, BURST_PACKETS) - 1;
       describe(state, load<u32>(burst, BURST_METAS) + (packet << META_SHIFT));
-      if (tag != 0 && !insertTag(burst, packet)) appended = 0;
+      if (extra != 0 && !insertHead(burst, packet)) appended = 0;
     }
     if (appended == 0) add(state, TPACKET_TRUNCATED, 1);
     else {
       add(state, TPACKET_PACKETS, 1);
-      add(state, TPACKET_BYTES, length + (tag == 0 ? 0 : TAG));
+      add(state, TPACKET_BYTES, length + extra);
     }
   } else if (!sound) add(state, TPACKET_MALFORMED, 1);
   atomic.store<u32>(slot, 0);
@@ -269,8 +292,8 @@ export function tpacketLarge(state: u32, inbox: u32, burst: u32, length: u32): u
   return appended;
 }
 
-/** Puts the tag back into the last packet of the burst, with a head frame for what comes before it. */
-function insertTag(burst: u32, packet: u32): bool {
+/** Gives the last packet of the burst a head frame: its addresses with the tag put back, or its cooked header. */
+function insertHead(burst: u32, packet: u32): bool {
   const start = load<u32>(load<u32>(burst, BURST_STARTS) + (packet << 2));
   const count = load<u32>(burst, BURST_COUNT);
   const first = load<u32>(burst, BURST_DESCS) + start * DESC_SIZE;
@@ -283,13 +306,18 @@ function insertTag(burst: u32, packet: u32): bool {
     return false;
   }
   const old = load<u32>(first, DESC_ADDR);
-  memory.copy(<usize>(frame + HEADROOM), <usize>old, <usize>ADDRESSES);
-  store<u32>(frame + HEADROOM, tag, ADDRESSES);
-  store<u64>(first, old + ADDRESSES, DESC_ADDR);
-  store<u32>(first, load<u32>(first, DESC_LEN) - ADDRESSES, DESC_LEN);
+  const head = frame + HEADROOM;
+  const moved: u32 = tag == 0 ? 0 : ADDRESSES;
+  if (tag == 0) writeCooked(head);
+  else {
+    memory.copy(<usize>head, <usize>old, <usize>ADDRESSES);
+    store<u32>(head, tag, ADDRESSES);
+  }
+  store<u64>(first, old + moved, DESC_ADDR);
+  store<u32>(first, load<u32>(first, DESC_LEN) - moved, DESC_LEN);
   memory.copy(<usize>(first + DESC_SIZE), <usize>first, <usize>((count - start) * DESC_SIZE));
-  store<u64>(first, frame + HEADROOM, DESC_ADDR);
-  store<u32>(first, ADDRESSES + TAG, DESC_LEN);
+  store<u64>(first, head, DESC_ADDR);
+  store<u32>(first, moved + extra, DESC_LEN);
   store<u32>(first, CONTINUED, DESC_OPTIONS);
   store<u32>(burst, count + 1, BURST_COUNT);
   return true;

@@ -1,4 +1,6 @@
 // packet:INTERFACE: everything that passes an interface, through AF_PACKET.
+
+import { MillraceError } from "../../errors.js";
 import {
   OUTBOX_BYTES,
   OUTBOX_COPIED,
@@ -39,7 +41,7 @@ import { createBurst, destroyBurst } from "../../memory/burst.js";
 import type { Locator } from "../locator.js";
 import { closeOutbox, createOutbox, createRegions, type Regions } from "../messages.js";
 import { pause } from "../pause.js";
-import type { Capabilities, DriverCounters, DriverOptions, LinkType, PortDriver } from "../port.js";
+import type { Capabilities, DriverCounters, DriverOptions, PortDriver } from "../port.js";
 import { type PacketOptions, readPacketLocator } from "./options.js";
 import { createPacketReceiver, type PacketLink, type PacketReceiver } from "./receive.js";
 import { createPacketSender } from "./send.js";
@@ -47,6 +49,8 @@ import { createPacketSender } from "./send.js";
 const SEND_MESSAGES = 64;
 const SEND_VECTORS = 2048;
 const SUPER_FRAME = 65535 + 14; // the longest the kernel segments
+/** All interfaces at once, as tcpdump names them. */
+const ANY = "any";
 const RETURN_NOTHING = [[0x06, 0, 0, 0]] as const; // BPF_RET | BPF_K: not a byte of any packet
 
 /** ARPHRD_ types by the link type that SOCK_RAW shows of them; those not listed show no link header. */
@@ -60,14 +64,21 @@ export async function openPacket(
 ): Promise<PortDriver> {
   const options = readPacketLocator(locator);
   const subject = locator.text;
-  const fd = openPacketSocket(subject);
+  const any = options.interface === ANY;
+  if (any && direction === "out")
+    throw new MillraceError(
+      "ERR_LOCATOR",
+      `"${subject}" is all interfaces at once, which cannot be sent to`,
+      {
+        hint: "name one; `millrace ports --all` lists what there is",
+      },
+    );
+  const fd = openPacketSocket(any, subject);
   const regions = createRegions(arena);
   let receiver: PacketReceiver | undefined;
   try {
-    const index = interfaceIndex(options.interface);
-    const { mtu, type } = interfaceFacts(fd, options.interface, subject);
-    const ethernet = ETHERNET_TYPES.includes(type);
-    const link: PacketLink = { fd, subject, mtu, ethernet, vnet: enableVnetHeader(fd) };
+    const index = any ? 0 : interfaceIndex(options.interface);
+    const link = describeLink(fd, options.interface, subject);
     if (direction !== "out") receiver = createPacketReceiver(arena, link, options);
     const outbox = createSendSide(arena, regions, link);
     prepare(fd, index, options, direction, subject);
@@ -80,14 +91,21 @@ export async function openPacket(
   }
 }
 
-function createSendSide(arena: ArenaMemory, regions: Regions, { ethernet, mtu, vnet }: PacketLink): number {
+function describeLink(fd: number, name: string, subject: string): PacketLink {
+  if (name === ANY) return { fd, subject, mtu: 1500, linkType: "LINUX_SLL2", vnet: 0 };
+  const { mtu, type } = interfaceFacts(fd, name, subject);
+  const linkType = ETHERNET_TYPES.includes(type) ? "EN10MB" : "RAW";
+  return { fd, subject, mtu, linkType, vnet: enableVnetHeader(fd) };
+}
+
+function createSendSide(arena: ArenaMemory, regions: Regions, { linkType, mtu, vnet }: PacketLink): number {
   return createOutbox(arena, regions, {
     messages: SEND_MESSAGES,
     vectors: SEND_VECTORS,
     zeroCopy: false,
     words: [
       [OUTBOX_LIMIT, vnet === 0 ? mtu + 18 : SUPER_FRAME + 4],
-      [OUTBOX_LINK, ethernet ? 1 : 101],
+      [OUTBOX_LINK, linkType === "EN10MB" ? 1 : 101],
       [OUTBOX_VNET, vnet],
     ],
   });
@@ -104,7 +122,7 @@ function prepare(
   if (options.bypass) bypassQdisc(fd, subject);
   if (options.hardwareTime) stampInHardware(fd, options.interface, subject);
   if (receives && options.traffic === "in") ignoreOutgoing(fd);
-  if (receives && options.promiscuous) joinPromiscuous(fd, index, subject);
+  if (receives && options.promiscuous && index !== 0) joinPromiscuous(fd, index, subject);
   bindPacketSocket(fd, index, receives, subject);
   if (receives && options.fanout !== undefined)
     joinFanout(fd, options.fanout.id, options.fanout.mode, subject);
@@ -165,7 +183,7 @@ function createDriver(
   function takeError(): void {
     const code = takeSocketError(fd, subject);
     if (code === 0) return;
-    checkInterface(fd, index, subject);
+    if (index !== 0) checkInterface(fd, index, subject);
     const { code: name } = systemError(code, "poll", subject);
     errors[name] = (errors[name] ?? 0) + 1;
   }
@@ -173,7 +191,11 @@ function createDriver(
   return {
     can: capabilities(link, options),
     receive: (burst) => (final === undefined && receiver !== undefined ? receiver.receive(burst) : 0),
-    send: (burst, first) => (final === undefined ? sender.send(burst, first) : first),
+    send(burst, first) {
+      if (index === 0)
+        throw new MillraceError("ERR_USAGE", `${subject} is all interfaces at once, which cannot be sent to`);
+      return final === undefined ? sender.send(burst, first) : first;
+    },
     async readable(signal) {
       while (final === undefined && receiver?.ready() !== true) {
         await watching.readable(signal);
@@ -211,11 +233,10 @@ function createDriver(
   };
 }
 
-function capabilities({ ethernet, mtu, vnet }: PacketLink, options: PacketOptions): Capabilities {
-  const linkType: LinkType = ethernet ? "EN10MB" : "RAW";
+function capabilities({ linkType, mtu, vnet }: PacketLink, options: PacketOptions): Capabilities {
   return {
     linkType,
-    mtu: ethernet ? mtu + 14 : mtu,
+    mtu: linkType === "RAW" ? mtu : mtu + 14,
     queues: 1,
     live: true,
     fragments: 1022,

@@ -6,6 +6,7 @@ import {
   INBOX_VECTORS,
   MESSAGE_VECTOR_COUNT,
   MESSAGE_VECTORS,
+  TPACKET_COOKED,
   TPACKET_ETHERNET,
   TPACKET_KINDS,
   TPACKET_LARGE,
@@ -23,6 +24,7 @@ import { createPacketRing, type PacketRing } from "../../linux/packet-socket.js"
 import { MSG_DONTWAIT, SOL_SOCKET, tryOption } from "../../linux/socket.js";
 import type { ArenaMemory } from "../../memory/arena.js";
 import { closeInbox, createInbox, createRegions, setAddress, setWords } from "../messages.js";
+import type { LinkType } from "../port.js";
 import type { PacketOptions } from "./options.js";
 
 export interface PacketReceiver {
@@ -42,7 +44,7 @@ export interface PacketLink {
   readonly fd: number;
   readonly subject: string;
   readonly mtu: number;
-  readonly ethernet: boolean;
+  readonly linkType: LinkType;
   readonly vnet: number;
 }
 
@@ -77,7 +79,8 @@ export function createPacketReceiver(
       [TPACKET_UNIT_SIZE, unitSize],
       [TPACKET_VNET, vnet],
       [TPACKET_KINDS, KINDS[options.traffic]],
-      [TPACKET_ETHERNET, link.ethernet ? 1 : 0],
+      [TPACKET_ETHERNET, link.linkType === "EN10MB" ? 1 : 0],
+      [TPACKET_COOKED, link.linkType === "LINUX_SLL2" ? 1 : 0],
     ]);
     const inbox = createInbox(arena, regions, 1, 0);
     return { state, blocks, ...reader(arena, link, state, inbox, blocks), close };
