@@ -9,6 +9,7 @@ interface Flags {
   readonly from: string;
   readonly to: string;
   readonly layout: string;
+  readonly variant?: string;
   readonly parameter?: Record<string, number>;
   readonly field?: Record<string, number>;
   readonly chunkSize?: number;
@@ -27,6 +28,7 @@ export function addScatterCommand(program: Command): void {
     .requiredOption("--from <file>", "a file, or - for standard input")
     .requiredOption("--to <locator>", "the port that sends, as udp://10.0.0.2:5004")
     .requiredOption("--layout <name|file>", "how datagrams are cut: a shipped layout or FILE.json")
+    .option("--variant <case>", "the case of the layout that is sent, by its name, as extended of gvsp")
     .option("--parameter <name=number>", "a parameter of the layout", namedNumber)
     .option("--field <name=number>", "the value of one of the layout's fields", namedNumber)
     .option("--chunk-size <bytes>", "bytes of the file in one chunk (default 1M)", bytes)
