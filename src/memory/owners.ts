@@ -3,6 +3,7 @@ import {
   CONTROL_OWNERS,
   CONTROL_PAGE_COUNT,
   CONTROL_PAGES,
+  CONTROL_REGIONS,
   OWNER_FIRST_RING,
   OWNER_LIMIT,
   OWNER_LOADED,
@@ -11,8 +12,10 @@ import {
   OWNER_REFERENCES,
   OWNER_SHARED,
   OWNER_SIZE,
+  REGION_PAGE_SHIFT,
   WORKER_LIMIT,
 } from "../kernels/structs.js";
+import { releaseAbandonedRings } from "../linux/abandoned.js";
 import type { ArenaMemory } from "./arena.js";
 import { allocateRegion, freeRegion } from "./region.js";
 
@@ -67,10 +70,13 @@ export function releaseOwner(arena: ArenaMemory, owner: number): number {
 
 /**
  * Takes back everything a worker held: its rings' frames, its own, its magazines, its regions. To be called
- * by another thread, when nothing of the worker runs any more and the kernel has let go of its ports.
+ * by another thread, when nothing of the worker runs any more. Sockets whose rings it had mapped are closed.
  * Returns how many frames came back.
  */
 export function sweepWorker(arena: ArenaMemory, gone: number): number {
+  const word = (offset: number) => arena.u32[(arena.control + offset) >>> 2];
+  const pageOf = (offset: number) => (offset - word(CONTROL_REGIONS)) >>> REGION_PAGE_SHIFT;
+  releaseAbandonedRings(arena, (offset) => arena.u32[(word(CONTROL_PAGES) >>> 2) + pageOf(offset)] === gone);
   let freed = 0;
   for (let owner = OWNER_FIRST_RING; owner < OWNER_SHARED; owner++) {
     if (arena.u32[(entryOf(arena, owner) + OWNER_PARENT) >>> 2] !== gone) continue;

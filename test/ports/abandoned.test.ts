@@ -1,0 +1,53 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+import { Worker } from "node:worker_threads";
+import { heldCapabilities } from "../../src/linux/capabilities.js";
+import { arenaBase } from "../../src/linux/mapping.js";
+import { createArenaMemory, shareArena } from "../../src/memory/arena.js";
+import { sweepWorker } from "../../src/memory/owners.js";
+import { allocateRegion, freeRegion } from "../../src/memory/region.js";
+import { freeFrames } from "../kit/driver.js";
+
+const src = (path: string) => JSON.stringify(new URL(`../../src/${path}`, import.meta.url).href);
+
+test("a worker that is killed with a ring mapped leaves neither the ring, nor its socket, nor a frame behind", async (t) => {
+  if (!heldCapabilities().has("CAP_NET_RAW")) return t.skip("packet sockets need CAP_NET_RAW");
+  const arena = createArenaMemory({ bytes: 64 * 2 ** 20 });
+  const before = freeFrames(arena);
+  const base = arenaBase(arena);
+  const rings = () =>
+    readFileSync("/proc/self/maps", "utf8")
+      .split("\n")
+      .filter((line) => line.includes("socket:["))
+      .map((line) => Number.parseInt(line, 16) - base);
+  const sockets = () => readFileSync("/proc/self/net/packet", "utf8").trim().split("\n").length;
+  const source = `
+    import { parentPort, workerData } from "node:worker_threads";
+    import { attachArena } from ${src("memory/arena.js")};
+    import { parseLocator } from ${src("ports/locator.js")};
+    import { openPacket } from ${src("ports/packet/packet.js")};
+    const arena = attachArena(workerData);
+    const options = { direction: "both", wait: "busy", signal: new AbortController().signal };
+    await openPacket(arena, parseLocator("packet:lo"), options);
+    for (let i = 0; i < 100; i++) arena.kernels.takeFrame();
+    parentPort.postMessage(arena.worker);
+    for (;;) Math.random();`;
+  const socketsBefore = sockets();
+  const worker = new Worker(new URL(`data:text/javascript,${encodeURIComponent(source)}`), {
+    workerData: shareArena(arena),
+  });
+  const [owner] = await once(worker, "message");
+  const [ring] = rings();
+  assert.ok(ring > 0 && ring < arena.buffer.byteLength);
+  await worker.terminate();
+  assert.equal(sockets(), socketsBefore + 1, "terminate() alone closes no socket");
+  sweepWorker(arena, owner);
+  assert.deepEqual(rings(), []);
+  assert.equal(sockets(), socketsBefore);
+  assert.equal(freeFrames(arena), before);
+  const region = allocateRegion(arena, 2 ** 20);
+  arena.u8.fill(1, region, region + 2 ** 20);
+  freeRegion(arena, region, 2 ** 20);
+});
