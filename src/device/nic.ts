@@ -30,6 +30,8 @@ export interface Nic {
   readonly segmentation: boolean;
   readonly headerSplit: boolean;
   readonly hash: boolean;
+  /** Waits for the link, at most so long; false: it is still down, which is no fault. Left out: there is nothing to wait for. */
+  linkUp?(milliseconds: number): Promise<boolean>;
   /** Appends what all queues have received to the burst; throws once the card was given up. Returns how many packets. */
   receive(burst: number): number;
   /** As PortDriver.send. */

@@ -3,9 +3,11 @@ import type { ArenaShare } from "../../memory/arena.js";
 
 /** One half of a run of the demo, done by a worker. */
 export interface DemoTask {
-  readonly role: "send" | "gather" | "send-plain" | "gather-plain";
+  readonly role: "send" | "gather" | "both" | "send-plain" | "gather-plain";
   /** The port this half opens; for the plain ones a UDP port number. */
   readonly locator: string;
+  /** Headers of each datagram, where the port sends frames. */
+  readonly header?: string;
   readonly chunkBytes: number;
   readonly chunks: number;
   readonly payload: number;

@@ -31,7 +31,11 @@ async function keepPace(sent: number): Promise<void> {
 
 async function send(): Promise<Result> {
   const port = await openPort(task.locator, { direction: "out" });
-  const maker = createPacketizer(memory, port.driver, { layout: "rtp", datagramSize: task.payload + 12 });
+  const maker = createPacketizer(memory, port.driver, {
+    layout: "rtp",
+    datagramSize: task.payload + 12,
+    ...(task.header === undefined ? {} : { header: task.header }),
+  });
   const outlet = createOutlet(memory, port.driver);
   const signal = new AbortController().signal;
   // References to a frame are counted by worker: this one sends from a copy of its own.
@@ -90,6 +94,13 @@ async function gather(): Promise<Result> {
     seconds: (last - started) / 1000,
     cpu: 0,
   };
+}
+
+/** Both ends of a cable in one thread; the cards have a thread of their own. */
+async function both(): Promise<Result> {
+  const gathering = gather();
+  await send();
+  return gathering;
 }
 
 /** The same sender without us: one datagram a call, through node:dgram. */
@@ -168,6 +179,7 @@ async function gatherPlain(): Promise<Result> {
 const HALVES: Readonly<Record<DemoTask["role"], () => Promise<Result>>> = {
   send,
   gather,
+  both,
   "send-plain": sendPlain,
   "gather-plain": gatherPlain,
 };

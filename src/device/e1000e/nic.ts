@@ -23,10 +23,9 @@ import { counter } from "./statistics.js";
 const SHORTEST = 64;
 const DRAIN = 1000; // milliseconds
 
-/** Brings an 82574L up with the options of a locator and waits a few seconds for its link. */
+/** Brings an 82574L up with the options of a locator. */
 export async function openE1000eNic(bus: Bus, parameters: ReadonlyMap<string, string>): Promise<Nic> {
   const card = openE1000e(bus, optionsOf(parameters));
-  await linkUp(card); // down is no fault: the cable may come later
   let first = 0;
   let last: NicCounters | undefined; // what a closed card had counted
   return {
@@ -38,6 +37,7 @@ export async function openE1000eNic(bus: Bus, parameters: ReadonlyMap<string, st
     segmentation: true,
     headerSplit: card.settings.headerSplit,
     hash: true,
+    linkUp: (milliseconds) => linkUp(card, milliseconds),
     receive: (burst) => {
       const most = bus.arena.u32[(burst + BURST_CAPACITY) >>> 2];
       let packets = 0;

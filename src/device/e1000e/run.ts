@@ -76,9 +76,9 @@ export function updateLink(card: Card): boolean {
   return card.linkUp;
 }
 
-/** Waits until the link is up, a few seconds at most. */
-export async function linkUp(card: Card): Promise<boolean> {
-  const limit = performance.now() + LINK_MILLISECONDS;
+/** Waits until the link is up, for at most so many milliseconds. */
+export async function linkUp(card: Card, milliseconds = LINK_MILLISECONDS): Promise<boolean> {
+  const limit = performance.now() + milliseconds;
   while (!updateLink(card) && performance.now() < limit)
     await new Promise((resolve) => setTimeout(resolve, 10));
   return card.linkUp;

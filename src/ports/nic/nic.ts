@@ -26,6 +26,9 @@ const INTERRUPT_PATIENCE = 100;
 /** Empty looks at the rings until `adaptive` lets the card interrupt. */
 const ADAPTIVE_POLLS = 64;
 const WATCH_INTERVAL = 500;
+/** How long opening waits for the link, in milliseconds. A modelled cable negotiates nothing. */
+const LINK = 5000;
+const MODEL_LINK = 50;
 
 /**
  * Opens `nic:0000:00:10.0` (a card bound to vfio-pci) or `nic:e1000e@model?wire=NAME`: two modelled cards on one
@@ -46,6 +49,7 @@ export async function openNicPort(
       ? new MillraceError("ERR_LOCATOR", `"${locator.text}": ${error.message}`, { cause: error })
       : error;
   });
+  await nic.linkUp?.(modelled ? MODEL_LINK : LINK);
   return createNicPort(arena, nic, options.wait);
 }
 
