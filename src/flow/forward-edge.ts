@@ -1,11 +1,13 @@
 import { MillraceError } from "../errors.js";
-import { BURST_METAS, BURST_PACKETS, META_SIZE, META_VERDICT } from "../kernels/structs.js";
+import { BURST_METAS, BURST_PACKETS, META_SIZE, META_VERDICT, VERDICT_PASS } from "../kernels/structs.js";
 import { hardwareAddress } from "../linux/links.js";
 import type { ArenaMemory } from "../memory/arena.js";
-import { allocateRegion } from "../memory/region.js";
+import { createBurst, destroyBurst } from "../memory/burst.js";
+import { allocateRegion, freeRegion } from "../memory/region.js";
 import { finishChecksums } from "../packet/checksum.js";
 import { packetContext, reasonsOf } from "../packet/context.js";
-import { descriptorCount, linearize, own } from "../packet/operations.js";
+import { createEdgeCounters, finishBurst } from "../packet/edge.js";
+import { compact, descriptorCount, descriptorWord, linearize, own } from "../packet/operations.js";
 import type { Capabilities } from "../ports/port.js";
 
 /** What is done to the hardware addresses of forwarded packets. */
@@ -16,19 +18,31 @@ export interface MacRewrite {
   readonly source?: string | undefined;
 }
 
+const SPARE = 4096; // descriptors: some 30 of the kernel's largest super-frames
+const ETHERNET_HEADER = 14;
+/** A verdict that nobody acts upon. */
+export const ASIDE = 253;
 const SWAP = 1;
 const SET_DESTINATION = 2;
 const SET_SOURCE = 4;
 
-/**
- * What has to be done to a burst before a port with the capabilities `can` takes it: checksums finished, packets
- * of too many pieces made linear, what is longer than the port's MTU dropped, hardware addresses rewritten.
- */
-export function createEdge(
-  arena: ArenaMemory,
-  can: Capabilities,
-  rewrite: MacRewrite,
-): (burst: number) => void {
+/** What is done to packets before the port they are forwarded to. */
+export interface ForwardEdge {
+  /**
+   * Makes the burst fit: super-frames cut into `spare`, with all that is behind them; checksums finished, packets of
+   * too many pieces brought together, what is longer than the port's MTU dropped, hardware addresses rewritten. The
+   * burst is to be sent, then `spare`; true: then once more, for what stands aside because `spare` was full.
+   */
+  prepare(burst: number): boolean;
+  /** The same for a burst in which there are no super-frames. */
+  fit(burst: number): void;
+  /** A burst for what came of super-frames; 0: the port cuts them itself. */
+  readonly spare: number;
+  close(): void;
+}
+
+/** The edge before a port with the capabilities `can`. */
+export function createEdge(arena: ArenaMemory, can: Capabilities, rewrite: MacRewrite): ForwardEdge {
   const context = packetContext(arena);
   const { kernels, u8, u32 } = arena;
   const reasons = reasonsOf(arena);
@@ -47,23 +61,63 @@ export function createEdge(
   if (rewrite.source !== undefined) u8.set(hardwareAddress(rewrite.source), addresses + 6);
   const most = Math.min(can.mtu, 0xffffffff);
 
-  /** Makes packet `index` such that the edge goes past it: linear, or with a head of its own; else drops it. */
+  const spare = can.segmentation || can.linkType === "DATAGRAM" ? 0 : createBurst(arena, SPARE);
+  const counters = createEdgeCounters();
+
+  /** Makes packet `index` such that the edge goes past it: in few enough pieces, with a head of its own; else drops it. */
   function mend(burst: number, index: number): void {
     try {
-      if (descriptorCount(context, burst, index) > 1) linearize(context, burst, index);
-      own(context, burst, index, 0);
+      const few = descriptorCount(context, burst, index) - 1 <= can.fragments;
+      if (few) linearHead(burst, index);
+      else if (!compact(context, burst, index, can.fragments + 1)) drop(burst, index, tooLong);
     } catch (error) {
       if (!(error instanceof MillraceError)) throw error;
-      const reason = error.code === "ERR_MEMORY" ? noMemory : tooLong;
-      u8[u32[(burst + BURST_METAS) >>> 2] + index * META_SIZE + META_VERDICT] = reason;
+      drop(burst, index, error.code === "ERR_MEMORY" ? noMemory : tooLong);
     }
   }
 
-  return (burst) => {
+  function linearHead(burst: number, index: number): void {
+    if (u32[descriptorWord(context, burst, index) + 2] < ETHERNET_HEADER) linearize(context, burst, index);
+    own(context, burst, index, 0);
+  }
+
+  function drop(burst: number, index: number, reason: number): void {
+    u8[u32[(burst + BURST_METAS) >>> 2] + index * META_SIZE + META_VERDICT] = reason;
+  }
+
+  function fit(burst: number): void {
     if (!can.checksum.tx) finishChecksums(context, burst, can.linkType, "partial");
     const packets = u32[(burst + BURST_PACKETS) >>> 2];
     const pass = (from: number) =>
       kernels.forwardEdge(burst, from, can.fragments, most, tooLong, actions, addresses);
     for (let next = pass(0); next < packets; next = pass(next)) mend(burst, next);
+  }
+
+  /** Cuts what is to be cut into `spare`; true when not all of it found room: the rest stands aside. */
+  function cut(burst: number): boolean {
+    const rest = finishBurst(context, burst, can, spare, counters);
+    const metas = u32[(burst + BURST_METAS) >>> 2];
+    const packets = u32[(burst + BURST_PACKETS) >>> 2];
+    for (let packet = rest; packet < packets; packet++) {
+      const verdict = metas + packet * META_SIZE + META_VERDICT;
+      if (u8[verdict] === VERDICT_PASS) u8[verdict] = ASIDE;
+    }
+    return rest < packets;
+  }
+
+  return {
+    spare,
+    fit,
+    prepare(burst) {
+      kernels.burstVerdict(burst, ASIDE, VERDICT_PASS);
+      const again = spare !== 0 && kernels.burstSuperFrames(burst) > 0 && cut(burst);
+      fit(burst);
+      if (spare !== 0 && u32[(spare + BURST_PACKETS) >>> 2] > 0) fit(spare);
+      return again;
+    },
+    close() {
+      if (spare !== 0) destroyBurst(arena, spare);
+      freeRegion(arena, addresses, 12);
+    },
   };
 }

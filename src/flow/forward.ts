@@ -7,7 +7,7 @@ import { packetContext, reasonsOf } from "../packet/context.js";
 import type { Burst } from "../packet/types.js";
 import type { PortDriver } from "../ports/port.js";
 import { addAll, isKernelDrop } from "./account.js";
-import { createEdge, type MacRewrite } from "./forward-edge.js";
+import { ASIDE, createEdge, type ForwardEdge, type MacRewrite } from "./forward-edge.js";
 import type { OpenPort } from "./port.js";
 import { emptySums, type Sums } from "./report.js";
 import { nextTurn, type Wait } from "./source.js";
@@ -33,9 +33,12 @@ interface Direction {
   readonly sink: PortDriver;
   readonly burst: number;
   readonly tally: Tally;
-  readonly edge: (burst: number) => void;
-  /** The first packet of the burst that the sink has not looked at. */
+  readonly edge: ForwardEdge;
+  /** The first packet of the burst, then of the edge's spare one, that the sink has not looked at. */
   next: number;
+  nextSpare: number;
+  /** Part of the burst stands aside until the spare one has been sent. */
+  again: boolean;
 }
 
 /** Two ports joined in this worker, until told otherwise. */
@@ -103,9 +106,13 @@ export function createForwarding(a: OpenPort, b: OpenPort, options: ForwardOptio
       closed = true;
       const stopped = reasonsOf(arena).number("stopped");
       for (const one of directions) {
-        arena.kernels.burstVerdict(one.burst, VERDICT_PASS, stopped);
-        throwFault(arena, one.burst, arena.kernels.burstRelease(one.burst, one.tally.offset));
+        for (const burst of one.edge.spare === 0 ? [one.burst] : [one.burst, one.edge.spare]) {
+          arena.kernels.burstVerdict(burst, VERDICT_PASS, stopped);
+          arena.kernels.burstVerdict(burst, ASIDE, stopped);
+          throwFault(arena, burst, arena.kernels.burstRelease(burst, one.tally.offset));
+        }
         destroyBurst(arena, one.burst);
+        one.edge.close();
       }
     },
   };
@@ -121,6 +128,8 @@ function direction(arena: ArenaMemory, from: OpenPort, to: OpenPort, options: Fo
     tally: createTally(arena),
     edge: createEdge(arena, to.can, options.rewrite),
     next: 0,
+    nextSpare: 0,
+    again: false,
   };
 }
 
@@ -141,26 +150,45 @@ function stepper(arena: ArenaMemory, stage: ForwardStage | undefined): (one: Dir
     }
   }
 
+  /** Sends what the edge has prepared; false when the sink has not looked at all of it. */
+  function sendPrepared(one: Direction): boolean {
+    const { burst, edge, sink } = one;
+    one.next = sink.send(burst, one.next);
+    if (one.next < u32[(burst + BURST_PACKETS) >>> 2]) return false;
+    if (edge.spare === 0) return true;
+    const cut = u32[(edge.spare + BURST_PACKETS) >>> 2];
+    if (cut === 0) return true;
+    one.nextSpare = sink.send(edge.spare, one.nextSpare);
+    if (one.nextSpare < cut) return false;
+    throwFault(arena, edge.spare, kernels.burstRelease(edge.spare, one.tally.offset));
+    one.nextSpare = 0;
+    return true;
+  }
+
   return (one) => {
-    const { burst } = one;
+    const { burst, edge } = one;
     let packets = u32[(burst + BURST_PACKETS) >>> 2];
-    const before = one.next;
+    const before = one.next + one.nextSpare;
     if (packets === 0) {
       packets = one.source.receive(burst);
       if (packets === 0) return 0;
       if (stage !== undefined) runStage(one, stage);
-      one.edge(burst);
+      one.again = edge.prepare(burst);
     }
-    one.next = one.sink.send(burst, one.next);
-    if (one.next < packets) return one.next - before;
-    throwFault(arena, burst, kernels.burstRelease(burst, one.tally.offset));
-    one.next = 0;
-    return packets - before;
+    while (sendPrepared(one)) {
+      one.next = 0;
+      if (one.again) one.again = edge.prepare(burst);
+      else {
+        throwFault(arena, burst, kernels.burstRelease(burst, one.tally.offset));
+        return packets;
+      }
+    }
+    return one.next + one.nextSpare - before;
   };
 }
 
 function finished(one: Direction): boolean {
-  return one.source.ended && one.next === 0;
+  return one.source.ended && one.from.memory.u32[(one.burst + BURST_PACKETS) >>> 2] === 0;
 }
 
 /** Until one of the directions can go on. */
@@ -168,7 +196,7 @@ async function sleep(directions: readonly Direction[], until: AbortSignal): Prom
   const race = new AbortController();
   const signal = AbortSignal.any([until, race.signal]);
   const ready = (one: Direction) =>
-    one.next > 0 || one.from.memory.u32[(one.burst + BURST_PACKETS) >>> 2] > 0
+    one.from.memory.u32[(one.burst + BURST_PACKETS) >>> 2] > 0
       ? one.sink.writable(signal)
       : one.source.readable(signal);
   try {
@@ -204,7 +232,9 @@ function sumUp(
       sums.copies[key] += counters.copies[key] ?? 0;
     sums.mode.push(`${locator}: ${can.mode}${can.why === undefined ? "" : ` (${can.why})`}`);
   }
-  for (const { burst } of running) sums.held += arena.kernels.burstCount(burst, VERDICT_PASS);
+  for (const { burst, edge } of running)
+    for (const one of edge.spare === 0 ? [burst] : [burst, edge.spare])
+      sums.held += arena.kernels.burstCount(one, VERDICT_PASS) + arena.kernels.burstCount(one, ASIDE);
   for (const { tally } of directions) {
     addAll(sums.dropped, tally.dropped());
     const passed = tally.passed();

@@ -39,7 +39,7 @@ const TURN_BUDGET_MS = 4;
 export function createSending(arena: ArenaMemory, driver: PortDriver, until: AbortSignal): Sending {
   return {
     ...{ arena, driver, until, burst: createBurst(arena, DESCRIPTORS), tally: createTally(arena) },
-    ...{ edge: createEdge(arena, driver.can, { swap: false }), created: 0 },
+    ...{ edge: createEdge(arena, driver.can, { swap: false }).fit, created: 0 },
     ...{ started: performance.now(), turn: performance.now() },
   };
 }

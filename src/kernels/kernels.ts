@@ -64,6 +64,7 @@ export interface Kernels {
   swapBytes(at: number, length: number, bits: number): void;
   burstBytes(burst: number, verdict: number): number;
   copyBytes(to: number, from: number, length: number): void;
+  burstSuperFrames(burst: number): number;
   forwardEdge(
     burst: number,
     first: number,

@@ -96,6 +96,22 @@ for (const args of [
     assert.doesNotMatch(ip("-n", lan.middle, "-d", "link"), /xdp/);
   });
 
+test("super-frames that a sender left uncut are cut before a port that cannot", async (t) => {
+  const lan = makeLan(t);
+  if (lan === undefined) return;
+  for (const end of [lan.client, lan.server]) runIn(end, "ethtool", "-K", "e0", "tx", "on", "gro", "on");
+  // Packets come with their sizes and unfinished checksums from packet:, and leave whole on xdp:.
+  const forward = await startForward(t, lan, "packet:v0", "xdp:v1?mode=generic");
+  runIn(lan.server, "ethtool", "-K", "e0", "tx", "off", "gro", "off");
+  const server = startIn(t, lan.server, "iperf3", "-s", "-1", "--forceflush");
+  await new Promise((resolve) => server.stdout?.once("data", resolve));
+  const result = JSON.parse(runIn(lan.client, "iperf3", "-J", "-c", "10.7.0.2", "-n", "10M"));
+  assert.equal(result.error, undefined);
+  const report = await forward.report();
+  assert.ok(report.created.segment > 0, JSON.stringify(report));
+  assert.equal(imbalance(report), 0, JSON.stringify(report));
+});
+
 test("two workers forward two queues each", async (t) => {
   const lan = makeLan(t, { queues: 2 });
   if (lan === undefined) return;

@@ -9,6 +9,7 @@ import {
   DESC_ADDR,
   DESC_LEN,
   DESC_SIZE,
+  META_SEGMENT,
   META_SHIFT,
   META_VERDICT,
   VERDICT_PASS,
@@ -20,8 +21,8 @@ const SET_DESTINATION: u32 = 2;
 const SET_SOURCE: u32 = 4;
 
 /**
- * Goes over the packets with verdict PASS from number `first` on. One of more than `most` bytes gets the verdict
- * `tooLong`. Then, as `actions` say, the hardware addresses of an Ethernet header are swapped, or set to the 12
+ * Goes over the packets with verdict PASS from number `first` on. One of more than `most` bytes, unless it is a
+ * super-frame, gets the verdict `tooLong`. Then, as `actions` say, the hardware addresses of an Ethernet header are swapped, or set to the 12
  * bytes at `addresses` (destination, source). Ends at a packet with more than `fragments` fragments, or with a
  * header that cannot be rewritten in place, and returns its number; the number of all when there is none.
  */
@@ -46,7 +47,7 @@ export function forwardEdge(
     const end = packet + 1 < packets ? load<u32>(starts + ((packet + 1) << 2)) : count;
     let bytes: u32 = 0;
     for (let index = start; index < end; index++) bytes += load<u32>(descs + index * DESC_SIZE, DESC_LEN);
-    if (bytes > most) {
+    if (bytes > most && load<u16>(meta, META_SEGMENT) == 0) {
       store<u8>(meta, tooLong, META_VERDICT);
       continue;
     }
@@ -72,4 +73,16 @@ export function forwardEdge(
     }
   }
   return packets;
+}
+
+/** How many packets with verdict PASS are super-frames, to be cut by a card or in software. */
+export function burstSuperFrames(burst: u32): u32 {
+  const packets = load<u32>(burst, BURST_PACKETS);
+  let meta = load<u32>(burst, BURST_METAS);
+  let found: u32 = 0;
+  for (let packet: u32 = 0; packet < packets; packet++) {
+    if (load<u16>(meta, META_SEGMENT) != 0 && load<u8>(meta, META_VERDICT) == VERDICT_PASS) found++;
+    meta += 1 << META_SHIFT;
+  }
+  return found;
 }

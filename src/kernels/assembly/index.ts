@@ -29,7 +29,7 @@ export { e1000eFill, e1000eReceive } from "./e1000e";
 export { e1000eClean, e1000eFlush, e1000eSend } from "./e1000e-send";
 export { equalBytes } from "./equal";
 export { checksumFinish, checksumVerify } from "./finish";
-export { forwardEdge } from "./forward";
+export { burstSuperFrames, forwardEdge } from "./forward";
 export { gatherFlush, gatherOthers, gatherRelease, gatherRun, gatherTick } from "./gather";
 export { inboxFill, inboxPost, inboxReceived, inboxSplit, inboxUnpost } from "./inbox";
 export { copyBytes } from "./memory";
