@@ -78,11 +78,13 @@ export interface FuzzLimits {
 export async function runFuzzer(
   fuzzer: Fuzzer,
   limits: FuzzLimits,
+  tell: (inputs: number, seconds: number) => void = () => undefined,
 ): Promise<{ inputs: number; seconds: number }> {
   const step = fuzzer.start(createRandom(limits.seed));
   const started = performance.now();
   let inputs = 0;
   const seconds = () => (performance.now() - started) / 1000;
+  let told = 0;
   while (inputs < limits.count && seconds() < limits.seconds) {
     const before = seconds();
     try {
@@ -94,6 +96,9 @@ export async function runFuzzer(
     }
     if (seconds() - before > 10)
       throw new Error(`${fuzzer.name}, seed ${limits.seed}: input ${inputs} took more than 10 seconds`);
+    if (seconds() - told < 10) continue;
+    told = seconds();
+    tell(inputs, told);
   }
   step.close?.();
   return { inputs, seconds: seconds() };

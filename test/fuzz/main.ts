@@ -25,6 +25,8 @@ if (unknown !== undefined || !(seed >= 0) || !(count > 0) || !(seconds > 0)) {
 for (const name of positionals.length > 0 ? positionals : names) {
   const { fuzzer } = (await import(new URL(`${name}.fuzz.js`, folder).href)) as { fuzzer: Fuzzer };
   console.log(`${name}: seed ${seed}`);
-  const result = await runFuzzer(fuzzer, { seed, count, seconds });
+  const result = await runFuzzer(fuzzer, { seed, count, seconds }, (inputs, passed) =>
+    console.log(`${name}: ${inputs} inputs in ${passed.toFixed(0)} s`),
+  );
   console.log(`${name}: ${result.inputs} inputs in ${result.seconds.toFixed(1)} s, nothing found`);
 }
