@@ -250,6 +250,7 @@ const IDLE_MS = 20;
 
 async function waitForAny(run: Run): Promise<void> {
   const open = run.sources.filter(({ driver }) => !driver.ended);
+  if (open.length === 0) return; // they ended since they were looked at
   const idle = new AbortController();
   const timer = setTimeout(() => idle.abort(), IDLE_MS);
   const signal = AbortSignal.any([run.signal, idle.signal]);
