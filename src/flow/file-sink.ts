@@ -90,7 +90,10 @@ export async function createFileSink(path: string): Promise<ChunkSink> {
       fail(error);
     }
   }, BATCH);
+  let finished = false;
   const finish = async () => {
+    if (finished) return;
+    finished = true;
     if (fd > 2) await closeAsync(fd as number);
   };
   return {

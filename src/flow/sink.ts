@@ -140,7 +140,10 @@ export function createPortSink(arena: ArenaMemory, driver: PortDriver, options: 
       await sendAll();
     }
   }, 1);
+  let finished = false;
   const finish = async () => {
+    if (finished) return;
+    finished = true;
     packetizer.close();
     outlet.close();
     if (options.owns) await driver.close();

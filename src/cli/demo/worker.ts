@@ -61,7 +61,7 @@ async function send(): Promise<Result> {
 
 async function gather(): Promise<Result> {
   const port = await openPort(task.locator);
-  const chunks = flow(port).gather({ layout: "rtp", gap: "skip", timeout: 200 });
+  const chunks = flow(port).gather({ layout: "rtp", gap: "skip", timeout: 2000 });
   let [bytes, verified, wrong] = [0, 0, 0];
   let started = 0;
   let last = performance.now();
