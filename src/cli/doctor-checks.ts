@@ -97,7 +97,7 @@ function memlock(ipcLock: boolean): Finding {
   return limited(
     about,
     `RLIMIT_MEMLOCK is ${limit} bytes: xdp: cannot register an arena larger than that`,
-    "ulimit -l unlimited (as root, or in /etc/security/limits.conf)",
+    "sudo prlimit --memlock=unlimited --pid $$ (this shell), or give cap_ipc_lock beside the others",
   );
 }
 

@@ -232,8 +232,8 @@ function createDriver(
         oversize: sum(XDP_OVERSIZE),
         runt: sum(XDP_RUNTS),
         device: refused,
-        "bad-completion": sum(XDP_BAD_COMPLETED),
       }),
+      errors: withoutZeros({ "bad-completion": sum(XDP_BAD_COMPLETED) }),
       copies: can.mode === "copy" ? { kernel: sum(XDP_RECEIVED_BYTES) + sum(XDP_SENT_BYTES) } : {},
       held: sum(XDP_TAKEN) - sum(XDP_SENT),
     };
