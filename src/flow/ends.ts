@@ -1,5 +1,6 @@
 import { MillraceError } from "../errors.js";
 import type { Filter } from "../filter/compile.js";
+import type { LinkType } from "../ports/port.js";
 import { type OpenPort, openPort, type Port } from "./port.js";
 
 /** An end of a flow: a locator, which the flow opens and closes, or a port, which stays its owner's. */
@@ -17,7 +18,7 @@ export interface OpenEnds {
 export async function openEnds(
   ends: readonly End[],
   direction: "in" | "out",
-  filter?: string | Filter,
+  options: { readonly filter?: string | Filter; readonly linkType?: LinkType } = {},
 ): Promise<OpenEnds> {
   const ports: OpenPort[] = [];
   const own: OpenPort[] = [];
@@ -26,9 +27,8 @@ export async function openEnds(
   };
   try {
     for (const end of ends) {
-      if (typeof end === "string")
-        own.push(await openPort(end, filter === undefined ? { direction } : { direction, filter }));
-      else if (filter !== undefined)
+      if (typeof end === "string") own.push(await openPort(end, { direction, ...options }));
+      else if (options.filter !== undefined)
         throw new MillraceError("ERR_USAGE", "an open port has its own filter", {
           hint: "open(locator, { filter })",
         });

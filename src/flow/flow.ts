@@ -199,7 +199,7 @@ class FlowOf<T> implements Flow<T> {
   }
 
   private async burstsTo(run: Run, sinks: readonly End[], options: ToOptions): Promise<void> {
-    const ends = await openEnds(sinks, "out");
+    const ends = await openEnds(sinks, "out", { linkType: run.ports[0].can.linkType });
     run.outs.push(...ends.ports);
     const stage = this.stager(run);
     const pacers = ends.ports.map(pacerOf);

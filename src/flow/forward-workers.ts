@@ -36,7 +36,8 @@ export async function runTask(task: ForwardTask, until: AbortSignal, opened: () 
   const [first, second] = task.oneWay ? (["in", "out"] as const) : (["both", "both"] as const);
   const a = await openPort(task.from, { direction: first, wait: task.wait });
   try {
-    const b = await openPort(task.to, { direction: second, wait: task.wait });
+    const linkType = a.can.linkType;
+    const b = await openPort(task.to, { direction: second, wait: task.wait, linkType });
     try {
       if (task.dropPrivileges) await dropAll();
       const { oneWay, wait, rewrite } = task;

@@ -6,7 +6,7 @@ import { BurstView, createBurstView } from "../packet/burst.js";
 import { PacketView } from "../packet/packet.js";
 import type { Burst, Packet } from "../packet/types.js";
 import { parseLocator } from "../ports/locator.js";
-import type { Capabilities, Count, PortDriver } from "../ports/port.js";
+import type { Capabilities, Count, LinkType, PortDriver } from "../ports/port.js";
 import { findOpener } from "../ports/registry.js";
 import { type Arena, defaultArena, memoryOf } from "./arena.js";
 import { type Chunk, ChunkView } from "./chunk.js";
@@ -22,6 +22,8 @@ export interface OpenOptions {
   readonly filter?: string | Filter;
   /** How receiving waits; `adaptive`, the default, looks again for a while and then sleeps. */
   readonly wait?: Wait;
+  /** Of what will be sent, for a port that has none of its own (a capture file); EN10MB unless given. */
+  readonly linkType?: LinkType;
   /** The memory to work in; by default one a process, made by the first open(). */
   readonly arena?: Arena;
   /** Once it aborts, what waits rejects with `signal.reason` and the port closes. */
@@ -232,6 +234,7 @@ export async function openPort(
     direction: options.direction ?? "in",
     wait,
     signal: options.signal ?? new AbortController().signal,
+    ...(options.linkType === undefined ? {} : { linkType: options.linkType }),
   });
   try {
     const filter =

@@ -81,7 +81,7 @@ export async function startRun(
   filter?: string | Filter,
 ): Promise<Run> {
   signal?.throwIfAborted();
-  const ends = await openEnds(from, "in", filter);
+  const ends = await openEnds(from, "in", filter === undefined ? {} : { filter });
   const [first] = ends.ports;
   if (first === undefined) throw new MillraceError("ERR_USAGE", "a flow needs a source");
   const arena = first.memory;
