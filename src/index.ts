@@ -12,6 +12,16 @@ export type { Report } from "./flow/report.js";
 export { type ScatterFileOptions, scatter } from "./flow/scatter.js";
 export type { Run } from "./flow/worker-task.js";
 export { type WorkerOptions, type Workers, workers } from "./flow/workers.js";
+export { findLayout } from "./layout/find.js";
+export { parseLayout } from "./layout/parse.js";
+export type {
+  Field as LayoutField,
+  Layout,
+  LayoutCase,
+  LayoutRules,
+  Length as LayoutLength,
+  Match as LayoutMatch,
+} from "./layout/types.js";
 export * from "./packet/headers/index.js";
 export { SYMMETRIC_RSS_KEY } from "./packet/rss.js";
 export { summarize } from "./packet/summary.js";

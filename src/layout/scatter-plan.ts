@@ -1,17 +1,11 @@
 // From a layout to what a sender needs: header bytes, and which fields change from chunk to chunk and from
 // datagram to datagram.
 import { layoutError } from "./parse.js";
-import {
-  ALWAYS,
-  type CasePlan,
-  type Condition,
-  type LayoutPlan,
-  largest,
-  type Ratio,
-  type Read,
-} from "./plan.js";
+import { ALWAYS, type CasePlan, type Condition, type LayoutPlan, largest, type Read } from "./plan.js";
 import type { PlannedSetting } from "./resolve-scatter.js";
 import type { HeaderForm, Patch, Varying } from "./scatter-emit.js";
+import { unwritable } from "./scatter-errors.js";
+import { lcm, movedRead, placePatches, reach, rowUnit } from "./scatter-place.js";
 import { createDraft, type Draft, extentOf, type Goal, locate, setValue, solve } from "./scatter-solve.js";
 import type { Setting } from "./types.js";
 
@@ -82,10 +76,6 @@ export function planForm(
   return finishForm(one, draft, lastDraft, attempt(false) === undefined, settings, options);
 }
 
-export function unwritable(why: string): Error {
-  return layoutError([], `scatter cannot make datagrams of this layout: ${why}`);
-}
-
 function carriedItems(one: CasePlan): number[] {
   const reads = [
     one.chunk,
@@ -126,10 +116,6 @@ function moved(condition: Condition, by: number): Condition {
   if (condition.kind === "not") return { kind: "not", of: moved(condition.of, by) };
   if (condition.kind !== "is") return { ...condition, of: condition.of.map((one) => moved(one, by)) };
   return { ...condition, field: movedRead(condition.field, by) };
-}
-
-function movedRead(read: Read, by: number): Read {
-  return read.kind === "bytes" ? { ...read, at: { ...read.at, base: read.at.base + by } } : read;
 }
 
 function finishForm(
@@ -287,56 +273,6 @@ function dynamicTail(one: CasePlan): number {
   );
 }
 
-interface PlacePatch {
-  readonly read: Read;
-  readonly source: Varying;
-  readonly scale?: Partial<Patch>;
-  /** Data must be cut at multiples of so many bytes. */
-  readonly unit?: bigint;
-}
-
-function placePatches(one: CasePlan, sliceAt: number): PlacePatch[] {
-  const { place, slices } = one;
-  if (slices !== undefined) return rowPatches(one, sliceAt);
-  if (place.by === "arrival" || place.field.kind === "fixed") return [];
-  const { field } = place;
-  if (place.by === "sequence") return [{ read: field, source: "sequence" }];
-  if (place.unit === "datagram") return [{ read: field, source: "index", scale: { base: place.base } }];
-  const { times, over } = place.unit;
-  return [
-    { read: field, source: "position", scale: { times: over, over: times, base: place.base }, unit: times },
-  ];
-}
-
-/** Row and column, as multiples of two units, the larger first. */
-function rowPatches(one: CasePlan, sliceAt: number): PlacePatch[] {
-  const terms = [...(one.slices?.place ?? [])].sort((a, b) => compareRatio(b.unit, a.unit));
-  const [row, column] = terms;
-  if (terms.length > 2) throw unwritable("it places a slice by more than two fields");
-  const scale = { times: row.unit.over, over: row.unit.times };
-  const whole: PlacePatch = { read: movedRead(row.field, sliceAt), source: "position", scale };
-  if (column === undefined) return [{ ...whole, unit: row.unit.times }];
-  if (row.unit.over !== 1n) throw unwritable("its rows are not a whole number of bytes");
-  return [
-    whole,
-    {
-      read: movedRead(column.field, sliceAt),
-      source: "position",
-      scale: { modulo: row.unit.times, times: column.unit.over, over: column.unit.times },
-      unit: column.unit.times * 4n, // four units, so that no group of pixels is cut
-    },
-  ];
-}
-
-function rowUnit(one: CasePlan): bigint {
-  const units = (one.slices?.place ?? []).map(({ unit }) => unit).sort((a, b) => compareRatio(b, a));
-  return units.length < 2 ? 0n : units[0].times;
-}
-
-function compareRatio(a: Ratio, b: Ratio): number {
-  return Number(a.times * b.over - b.times * a.over);
-}
-
 /** Data of a full datagram: what the datagram and the length field have room for, in whole granules. */
 function fullData(
   datagramSize: number,
@@ -356,30 +292,4 @@ function fullData(
     [],
     `datagrams of ${datagramSize} bytes have no room for data beside ${around} of header and tail`,
   );
-}
-
-/** How far the place field can count. */
-function reach(one: CasePlan): { mostDatagrams: bigint; mostPosition: bigint } {
-  const endless = { mostDatagrams: 2n ** 32n - 1n, mostPosition: 2n ** 32n - 1n };
-  const { place, slices } = one;
-  if (slices !== undefined) {
-    const last = slices.place.reduce(
-      (sum, { field, unit }) => sum + (largest(field) * unit.times) / unit.over,
-      0n,
-    );
-    return { ...endless, mostPosition: last };
-  }
-  if (place.by !== "offset") return endless;
-  const count = largest(place.field) - place.base;
-  if (place.field.kind === "fixed") return { mostDatagrams: 1n, mostPosition: endless.mostPosition };
-  if (place.unit === "datagram") return { ...endless, mostDatagrams: count + 1n };
-  return { ...endless, mostPosition: (count * place.unit.times) / place.unit.over };
-}
-
-function gcd(a: bigint, b: bigint): bigint {
-  return b === 0n ? a : gcd(b, a % b);
-}
-
-function lcm(a: bigint, b: bigint): bigint {
-  return (a / gcd(a, b)) * b;
 }

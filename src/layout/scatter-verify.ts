@@ -20,7 +20,8 @@ import {
 import { WASM } from "../kernels/webassembly.js";
 import { compileLayout } from "./compile.js";
 import type { ScatterPlan } from "./scatter.js";
-import { type ScatterForm, unwritable } from "./scatter-plan.js";
+import { unwritable } from "./scatter-errors.js";
+import type { ScatterForm } from "./scatter-plan.js";
 import type { Layout } from "./types.js";
 
 const REGION = 1024;

@@ -14,7 +14,8 @@ import {
   STATE_SIZE,
   STATE_TEMPLATE,
 } from "./scatter-emit.js";
-import { planForm, type ScatterForm, unwritable } from "./scatter-plan.js";
+import { unwritable } from "./scatter-errors.js";
+import { planForm, type ScatterForm } from "./scatter-plan.js";
 import { type Draft, locate } from "./scatter-solve.js";
 import { verifyScatter } from "./scatter-verify.js";
 import type { Layout } from "./types.js";
