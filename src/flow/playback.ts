@@ -7,7 +7,7 @@ import {
   META_VERDICT,
   VERDICT_PASS,
 } from "../kernels/structs.js";
-import { linkTypeOf } from "../ports/pcap/link-types.js";
+import { linkTypeNumber, linkTypeOf } from "../ports/pcap/link-types.js";
 import { captureReadable, closeReader, openReader, readCapture } from "../ports/pcap/reader.js";
 import { createPacer, type Rate, sleepUntil } from "./pace.js";
 import type { OpenPort } from "./port.js";
@@ -73,11 +73,12 @@ async function playOnce(
   const { arena, burst } = sending;
   const reader = await openReader(arena, file, { linkType: "first" });
   try {
-    const linkType = linkTypeOf(reader.interfaces[0]?.linkType ?? 1);
-    if (linkType !== port.can.linkType)
+    const linkType = reader.interfaces[0]?.linkType ?? 1;
+    // By number: some have several names.
+    if (linkTypeNumber(linkTypeOf(linkType)) !== linkTypeNumber(port.can.linkType))
       throw new MillraceError(
         "ERR_USAGE",
-        `"${file}" holds packets of link type ${linkType}, ${port.locator} takes ${port.can.linkType}`,
+        `"${file}" holds packets of link type ${linkTypeOf(linkType)}, ${port.locator} takes ${port.can.linkType}`,
         { hint: "the link types must be the same" },
       );
     const send = sender(sending, tempo);

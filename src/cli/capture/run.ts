@@ -5,9 +5,8 @@ import { type OpenPort, openPort } from "../../flow/port.js";
 import { BURST_METAS, META_SIZE, META_VERDICT, VERDICT_PASS } from "../../kernels/structs.js";
 import { createBurstView } from "../../packet/burst.js";
 import { reasonsOf } from "../../packet/context.js";
-import { linkTypeNumber } from "../../packet/linktype.js";
 import { parseLocator } from "../../ports/locator.js";
-import { describeLinkType } from "../../ports/pcap/link-types.js";
+import { describeLinkType, linkTypeNumber } from "../../ports/pcap/link-types.js";
 import { stopOnSignals } from "../session.js";
 import { type CaptureFiles, closeFiles, type FileOptions, openFiles, writePackets } from "./files.js";
 import { createPrinter, type LineOptions } from "./lines.js";
@@ -39,6 +38,7 @@ interface Counts {
 
 /** Captures until the count is reached, the source ends or a signal comes. */
 export async function runCapture(options: CaptureOptions): Promise<void> {
+  if (options.lines !== undefined) endWithReader();
   const { until, done } = stopOnSignals();
   const port = await openPort(withOptions(options), { direction: "in", wait: options.wait });
   const counts: Counts = { captured: 0, seen: 0 };
@@ -58,6 +58,14 @@ export async function runCapture(options: CaptureOptions): Promise<void> {
     if (!options.fromFile) tell();
     await port.close();
   }
+}
+
+/** Ends the process when nobody reads its lines any more, as SIGPIPE ends others. */
+function endWithReader(): void {
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") throw error;
+    process.exit(0);
+  });
 }
 
 /** Opening needed them; nothing that follows does. */

@@ -1,4 +1,5 @@
 import * as fs from "node:fs";
+import { isatty } from "node:tty";
 import { promisify } from "node:util";
 import { MillraceError } from "../../errors.js";
 import { CONTROL_PAGE_COUNT, REGION_PAGE_SHIFT } from "../../kernels/structs.js";
@@ -49,7 +50,7 @@ const BLOCKS = 4;
 export async function openSink(arena: ArenaMemory, path: string, pcapng: boolean): Promise<CaptureSink> {
   const file = path === "-" ? "standard output" : path;
   let fd = 1;
-  if (path === "-" && process.stdout.isTTY)
+  if (path === "-" && isatty(1))
     throw new MillraceError("ERR_CAPTURE", "standard output is a terminal, and a capture is not text", {
       hint: "redirect it to a file or into another program",
     });

@@ -2,6 +2,7 @@ import * as fs from "node:fs";
 import { createReadStream, type Stats } from "node:fs";
 import { Socket } from "node:net";
 import { pipeline, type Readable, type Transform } from "node:stream";
+import { isatty } from "node:tty";
 import { promisify } from "node:util";
 import * as zlib from "node:zlib";
 import { MillraceError } from "../../errors.js";
@@ -39,7 +40,7 @@ export async function openSource(path: string): Promise<CaptureSource> {
       throw new MillraceError("ERR_CAPTURE", `"${path}" is a directory, not a capture file`, {
         at: { file: path },
       });
-    if (path === "-" && process.stdin.isTTY)
+    if (path === "-" && isatty(0))
       throw new MillraceError("ERR_CAPTURE", "standard input is a terminal, not a capture", {
         hint: "pipe a capture in, or name a file",
       });
