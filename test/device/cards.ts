@@ -45,6 +45,8 @@ export interface PairOptions {
   readonly frameSize?: 2048 | 4096;
   readonly bias?: number;
   readonly bytes?: number;
+  /** The bus has one vector for everything, as with MSI or INTx. */
+  readonly oneVector?: boolean;
 }
 
 export function openPair(options: PairOptions = {}): Pair {
@@ -70,7 +72,8 @@ export function openPair(options: PairOptions = {}): Pair {
       },
       { parameters },
     );
-    return { card: openE1000e(bus, settings), bus, model: model! };
+    const shared = { ...bus, interruptKind: "msi" as const, vectors: 1 };
+    return { card: openE1000e(options.oneVector ? shared : bus, settings), bus, model: model! };
   };
   const a = open("a@model", 1, options.a ?? {});
   const b = open("b@model", 2, options.b ?? {});

@@ -86,6 +86,7 @@ for (const place of PLACES) {
     const out = newBurst(arena);
     const free = freeFrames(arena, out);
     const nic = await openNic(await openBus(arena, place.card), new Map());
+    await nic.linkUp?.(5000);
     assert.equal(nic.bus.interruptKind, "msix");
     const peer = setUpPeer(place.peer, place.kernel, place.own, macBytes(place.mac));
     const addresses = {

@@ -1,9 +1,18 @@
-import { TXQ_MARK_FIRST, TXQ_MARK_NEXT, TXQ_TAIL } from "../../kernels/e1000e.js";
+import {
+  RX_DONE,
+  RXD_STATUS,
+  RXQ_COUNT,
+  RXQ_FILLED,
+  RXQ_NEXT,
+  TXQ_MARK_FIRST,
+  TXQ_MARK_NEXT,
+  TXQ_TAIL,
+} from "../../kernels/e1000e.js";
 import { throwFault } from "../../memory/burst.js";
 import { ALL_ONES, HUNG_MILLISECONDS, LINK_MILLISECONDS } from "./assumptions.js";
 import { resetCard, startCard, tellReceive } from "./bringup.js";
 import { broken, type Card, isGone, readRegister, writeRegister } from "./card.js";
-import { destroyQueue, unmapQueue } from "./queues.js";
+import { destroyQueue, type Queue, unmapQueue } from "./queues.js";
 import * as r from "./registers.js";
 import { collect } from "./statistics.js";
 
@@ -51,6 +60,20 @@ export function arm(card: Card, what: { readonly receive: boolean; readonly tran
     if (what.transmit) causes |= r.CAUSE_TXDW;
   }
   writeRegister(card, r.IMS, causes);
+  // A packet whose cause was cleared just now is told by hand.
+  if (!card.ownVectors && what.receive && card.rx.some((queue) => hasArrived(card, queue)))
+    writeRegister(card, r.ICS, r.CAUSE_RXT0);
+}
+
+/** True when the card has completed the next descriptor of a receive queue. */
+function hasArrived(card: Card, queue: Queue): boolean {
+  const { u32 } = card.arena;
+  const word = (offset: number) => u32[(queue.state + offset) >>> 2];
+  const next = word(RXQ_NEXT);
+  if (next === word(RXQ_FILLED)) return false; // it has been given none
+  const slot = next & (word(RXQ_COUNT) - 1);
+  const size = queue.descBytes / word(RXQ_COUNT);
+  return (Atomics.load(u32, (queue.descs + slot * size + RXD_STATUS) >>> 2) & RX_DONE) !== 0;
 }
 
 /** The vectors that `arm` lets fire. */
