@@ -18,6 +18,9 @@ const SYS_BPF = ARM ? 280 : 321;
 const BPF_PROG_TEST_RUN = 10;
 const AF_UNIX = 1;
 const SO_ATTACH_FILTER = 26;
+const HEAD = 16; // struct sock_fprog
+const ATTRIBUTES = 80;
+const HEADROOM = 512;
 
 const EXPRESSIONS = [
   "",
@@ -69,17 +72,17 @@ function socketPair(): readonly [number, number] {
 }
 
 function attach(socket: number, program: ClassicProgram): number {
-  const code = Buffer.alloc(8 * program.length);
+  // The instructions stand behind the head, so that nothing can be collected before the call.
+  const head = Buffer.alloc(HEAD + 8 * program.length);
   program.forEach(([op, jt, jf, k], i) => {
-    code.writeUInt16LE(op, 8 * i);
-    code[8 * i + 2] = jt;
-    code[8 * i + 3] = jf;
-    code.writeUInt32LE(k, 8 * i + 4);
+    head.writeUInt16LE(op, HEAD + 8 * i);
+    head[HEAD + 8 * i + 2] = jt;
+    head[HEAD + 8 * i + 3] = jf;
+    head.writeUInt32LE(k, HEAD + 8 * i + 4);
   });
-  const head = Buffer.alloc(16);
   head.writeUInt16LE(program.length, 0);
-  head.writeBigUInt64LE(BigInt(loadKoffi().address(code)), 8);
-  return libc().setsockopt(socket, SOL_SOCKET, SO_ATTACH_FILTER, head, head.length);
+  head.writeBigUInt64LE(BigInt(loadKoffi().address(head)) + BigInt(HEAD), 8);
+  return libc().setsockopt(socket, SOL_SOCKET, SO_ATTACH_FILTER, head, HEAD);
 }
 
 test("the kernel takes every classic program for a socket, and its verdicts are ours", () => {
@@ -119,17 +122,19 @@ function standalone(filter: readonly EbpfItem[]): Buffer {
 
 /** What an XDP program returns for a packet, run by the kernel. */
 function testRun(program: number, packet: Uint8Array): number {
-  const attributes = Buffer.alloc(80);
-  const out = Buffer.alloc(packet.length + 512);
-  attributes.writeUInt32LE(program, 0);
-  attributes.writeUInt32LE(packet.length, 8);
-  attributes.writeUInt32LE(out.length, 12);
-  attributes.writeBigUInt64LE(BigInt(loadKoffi().address(packet)), 16);
-  attributes.writeBigUInt64LE(BigInt(loadKoffi().address(out)), 24);
-  attributes.writeUInt32LE(1, 32);
-  const result = libc().syscall(SYS_BPF, BPF_PROG_TEST_RUN, attributes, attributes.length, null, null, null);
+  // The packet and what comes back stand behind the attributes, so that nothing can be collected before the call.
+  const block = Buffer.alloc(ATTRIBUTES + 2 * packet.length + HEADROOM);
+  block.set(packet, ATTRIBUTES);
+  const at = BigInt(loadKoffi().address(block));
+  block.writeUInt32LE(program, 0);
+  block.writeUInt32LE(packet.length, 8);
+  block.writeUInt32LE(packet.length + HEADROOM, 12);
+  block.writeBigUInt64LE(at + BigInt(ATTRIBUTES), 16);
+  block.writeBigUInt64LE(at + BigInt(ATTRIBUTES + packet.length), 24);
+  block.writeUInt32LE(1, 32);
+  const result = libc().syscall(SYS_BPF, BPF_PROG_TEST_RUN, block, ATTRIBUTES, null, null, null);
   assert.equal(result, 0, `errno ${libc().errno()}`);
-  return attributes.readUInt32LE(4);
+  return block.readUInt32LE(4);
 }
 
 /** Whether this process may load XDP programs; skips the test, with the reason, where it may not. */
