@@ -5,6 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
+import fc from "fast-check";
+import { MillraceError } from "../../src/errors.js";
 import { applyTemplate, buildPacket } from "../../src/packet/build.js";
 import { finishChecksums, verifyChecksums } from "../../src/packet/checksum.js";
 import { packetContext } from "../../src/packet/context.js";
@@ -181,6 +183,32 @@ test("a template that cannot be read names the column", () => {
   assert.equal(column("eth/udp"), 5);
   assert.equal(column("eth/ipv4(hops=3)/udp"), 10);
   assert.equal(column("eth/ipv4)/udp"), 5);
+});
+
+test("whatever stands in a template, it is read or refused with its place", () => {
+  const words = fc.constantFrom(
+    ..."eth vlan qinq mpls pppoe ppp sll arp ipv4 ipv6 udp tcp icmp icmpv6 gre vxlan geneve hex".split(" "),
+    ..."( ) / , = id dst src key data 0 1 0x10 4095 99999999999 ff fd00::1 10.0.0.1 02:00:00:00:00:02".split(
+      " ",
+    ),
+  );
+  const text = fc.oneof(
+    fc.string(),
+    fc.array(words, { maxLength: 12 }).map((parts) => parts.join("")),
+    fc.array(words, { maxLength: 6 }).map((parts) => parts.join("/")),
+  );
+  fc.assert(
+    fc.property(text, (template) => {
+      try {
+        const { bytes, lengths } = parseTemplate(template);
+        for (const { at } of lengths) assert.ok(at + 2 <= bytes.length);
+      } catch (error) {
+        assert.ok(error instanceof MillraceError && error.code === "ERR_TEMPLATE", `${template}: ${error}`);
+        assert.ok((error.at?.column ?? 0) >= 1 && (error.at?.column ?? 0) <= template.length + 1, template);
+      }
+    }),
+    { numRuns: 3000 },
+  );
 });
 
 test("a port fills what a template leaves out, and no more", () => {
