@@ -39,6 +39,7 @@ import {
 } from "../kernels/structs.js";
 import { type CompiledLayout, compileLayout } from "../layout/compile.js";
 import { findLayout } from "../layout/find.js";
+import { headNeed } from "../layout/need.js";
 import type { ArenaMemory } from "../memory/arena.js";
 import { allocateRegion, freeRegion } from "../memory/region.js";
 import { packetContext } from "../packet/context.js";
@@ -104,6 +105,7 @@ export function createGather(arena: ArenaMemory, options: GatherOptions, source:
     linkType: source.linkType,
     port: options.udpPort ?? 0,
     capacity: BURST_DESCRIPTORS,
+    need: headNeed(layout.plan),
   });
   const reassembler =
     source.linkType === "DATAGRAM"
