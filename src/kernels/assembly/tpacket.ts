@@ -45,7 +45,6 @@ import {
   TPACKET_VNET,
 } from "../structs-messages";
 import { frameMask, frameShift, releaseFrame, takeFrame } from "./arena";
-import { inboxFill, inboxSplit } from "./inbox";
 import { readVnet } from "./vnet";
 
 const STATUS_USER: u32 = 1;
@@ -59,25 +58,25 @@ const V3_HEADER: u32 = 48; // struct tpacket3_hdr; struct sockaddr_ll follows
 const SLL_PACKET_TYPE: u32 = 10;
 const SLL_SIZE: u32 = 20;
 const PACKET_OUTGOING: u32 = 4;
-const ADDRESSES: u32 = 12; // bytes before a VLAN tag
-const TAG: u32 = 4;
+export const ADDRESSES: u32 = 12; // bytes before a VLAN tag
+export const TAG: u32 = 4;
 const COOKED: u32 = 20; // LINKTYPE_LINUX_SLL2
-const HEADROOM: u32 = 64;
+export const HEADROOM: u32 = 64;
 
 // The packet being looked at, as either header tells it.
 let bytes: u32 = 0;
 let wire: u32 = 0;
 let status: u32 = 0;
-let tag: u32 = 0; // TPID and TCI in network order; 0: none was taken off
+export let tag: u32 = 0; // TPID and TCI in network order; 0: none was taken off
 let seconds: u32 = 0;
 let nanoseconds: u32 = 0;
-let kind: u32 = 0;
+export let kind: u32 = 0;
 let hash: u32 = 0;
 let body: u32 = 0; // where its bytes are
 let address: u32 = 0; // its struct sockaddr_ll
-let extra: u32 = 0; // bytes that it gets beyond its own: a tag put back, or a cooked header
+export let extra: u32 = 0; // bytes that it gets beyond its own: a tag put back, or a cooked header
 
-function add(state: u32, counter: u32, value: u32): void {
+export function add(state: u32, counter: u32, value: u32): void {
   store<u64>(state + counter, load<u64>(state + counter) + value);
 }
 
@@ -91,7 +90,7 @@ function readTag(state: u32, tci: u32, tpid: u32): void {
 }
 
 /** Writes the header of LINKTYPE_LINUX_SLL2 from the packet's sockaddr_ll. */
-function writeCooked(to: u32): void {
+export function writeCooked(to: u32): void {
   store<u16>(to, load<u16>(address, 2)); // protocol, in network order both here and there
   store<u16>(to, 0, 2);
   store<u32>(to, bswap<u32>(load<u32>(address, 4)), 4); // interface
@@ -101,8 +100,9 @@ function writeCooked(to: u32): void {
 }
 
 /** Reads a TPACKET_V2 slot; false when it contradicts itself. */
-function readSlot(state: u32, slot: u32): bool {
+export function readSlot(state: u32, slot: u32): bool {
   const size = load<u32>(state, TPACKET_UNIT_SIZE);
+  status = load<u32>(slot);
   wire = load<u32>(slot, 4);
   bytes = load<u32>(slot, 8);
   const mac = <u32>load<u16>(slot, 12);
@@ -136,7 +136,7 @@ function readEntry(state: u32, at: u32, end: u32): bool {
 }
 
 /** Writes the metadata of the packet being looked at. */
-function describe(state: u32, meta: u32): void {
+export function describe(state: u32, meta: u32): void {
   memory.fill(<usize>meta, 0, META_SIZE);
   let flags: u32 = META_STAMPED;
   if ((status & STATUS_CSUM_NOT_READY) != 0) flags |= CHECKSUM_PARTIAL;
@@ -230,7 +230,7 @@ function append(state: u32, burst: u32): bool {
   return true;
 }
 
-function nextUnit(state: u32, unit: u32): u32 {
+export function nextUnit(state: u32, unit: u32): u32 {
   unit = unit + 1 == load<u32>(state, TPACKET_UNITS) ? 0 : unit + 1;
   store<u32>(state, unit, TPACKET_UNIT);
   return unit;
@@ -247,8 +247,7 @@ export function tpacketSlots(state: u32, burst: u32): u32 {
   store<u32>(state, 0, TPACKET_STARVED);
   while (true) {
     const slot = ring + unit * size;
-    status = atomic.load<u32>(slot);
-    if ((status & STATUS_USER) == 0) break;
+    if ((atomic.load<u32>(slot) & STATUS_USER) == 0) break;
     if (!readSlot(state, slot)) add(state, TPACKET_MALFORMED, 1);
     else if ((status & STATUS_COPY) != 0) {
       store<u32>(state, 1, TPACKET_LARGE);
@@ -259,68 +258,6 @@ export function tpacketSlots(state: u32, burst: u32): u32 {
     unit = nextUnit(state, unit);
   }
   return load<u32>(burst, BURST_PACKETS) - before;
-}
-
-/**
- * Appends the packet that no slot could hold, once it was read from the socket into `inbox`, and gives its slot
- * back. `length` 0: it could not be read, and is counted as truncated. Returns how many packets were appended.
- */
-export function tpacketLarge(state: u32, inbox: u32, burst: u32, length: u32): u32 {
-  const unit = load<u32>(state, TPACKET_UNIT);
-  const slot = load<u32>(state, TPACKET_RING) + unit * load<u32>(state, TPACKET_UNIT_SIZE);
-  status = load<u32>(slot);
-  const sound = readSlot(state, slot);
-  let appended: u32 = 0;
-  if (sound && ((load<u32>(state, TPACKET_KINDS) >> (kind & 31)) & 1) != 0) {
-    if (length != 0) {
-      inboxFill(inbox, length);
-      appended = inboxSplit(inbox, burst);
-    }
-    if (appended != 0) {
-      const packet = load<u32>(burst, BURST_PACKETS) - 1;
-      describe(state, load<u32>(burst, BURST_METAS) + (packet << META_SHIFT));
-      if (extra != 0 && !insertHead(burst, packet)) appended = 0;
-    }
-    if (appended == 0) add(state, TPACKET_TRUNCATED, 1);
-    else {
-      add(state, TPACKET_PACKETS, 1);
-      add(state, TPACKET_BYTES, length + extra);
-    }
-  } else if (!sound) add(state, TPACKET_MALFORMED, 1);
-  atomic.store<u32>(slot, 0);
-  nextUnit(state, unit);
-  return appended;
-}
-
-/** Gives the last packet of the burst a head frame: its addresses with the tag put back, or its cooked header. */
-function insertHead(burst: u32, packet: u32): bool {
-  const start = load<u32>(load<u32>(burst, BURST_STARTS) + (packet << 2));
-  const count = load<u32>(burst, BURST_COUNT);
-  const first = load<u32>(burst, BURST_DESCS) + start * DESC_SIZE;
-  const frame = takeFrame();
-  if (frame == 0) {
-    for (let index = start; index < count; index++)
-      releaseFrame(load<u32>(load<u32>(burst, BURST_DESCS) + index * DESC_SIZE));
-    store<u32>(burst, start, BURST_COUNT);
-    store<u32>(burst, packet, BURST_PACKETS);
-    return false;
-  }
-  const old = load<u32>(first, DESC_ADDR);
-  const head = frame + HEADROOM;
-  const moved: u32 = tag == 0 ? 0 : ADDRESSES;
-  if (tag == 0) writeCooked(head);
-  else {
-    memory.copy(<usize>head, <usize>old, <usize>ADDRESSES);
-    store<u32>(head, tag, ADDRESSES);
-  }
-  store<u64>(first, old + moved, DESC_ADDR);
-  store<u32>(first, load<u32>(first, DESC_LEN) - moved, DESC_LEN);
-  memory.copy(<usize>(first + DESC_SIZE), <usize>first, <usize>((count - start) * DESC_SIZE));
-  store<u64>(first, head, DESC_ADDR);
-  store<u32>(first, moved + extra, DESC_LEN);
-  store<u32>(first, CONTINUED, DESC_OPTIONS);
-  store<u32>(burst, count + 1, BURST_COUNT);
-  return true;
 }
 
 /** Copies packets out of TPACKET_V3 blocks until the burst is full or no block is ready. Returns how many. */
