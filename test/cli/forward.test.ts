@@ -112,6 +112,42 @@ test("super-frames that a sender left uncut are cut before a port that cannot", 
   assert.equal(imbalance(report), 0, JSON.stringify(report));
 });
 
+test("a host behind xdp: reaches this machine's own stack through tap:", async (t) => {
+  const lan = makeLan(t);
+  if (lan === undefined) return;
+  const forward = await startForward(t, lan, "xdp:v0", "tap:mr0");
+  ip("-n", lan.middle, "address", "add", "10.7.0.4/24", "dev", "mr0");
+  runIn(lan.client, "ping", "-c", "3", "-i", "0.1", "-W", "2", "10.7.0.4");
+  const server = startIn(t, lan.middle, "iperf3", "-s", "-1", "--forceflush");
+  await new Promise((resolve) => server.stdout?.once("data", resolve));
+  const result = JSON.parse(runIn(lan.client, "iperf3", "-J", "-c", "10.7.0.4", "-n", "5M"));
+  assert.equal(result.error, undefined);
+  const report = await forward.report();
+  assert.equal(imbalance(report), 0, JSON.stringify(report));
+});
+
+for (const workers of ["1", "2"])
+  test(`null ports need no privilege; every packet of ${workers} worker(s) is accounted for`, () => {
+    const args = [
+      "forward",
+      "null:",
+      "null:?size=1500",
+      "--swap-mac",
+      "--workers",
+      workers,
+      "--duration",
+      "0.3",
+    ];
+    const result = spawnSync(process.execPath, [MAIN, ...args, "--json"], {
+      encoding: "utf8",
+      timeout: 30_000,
+    });
+    assert.equal(result.status, 0, result.stderr);
+    const report = JSON.parse(result.stdout) as Report;
+    assert.ok(report.transmitted.packets > 0);
+    assert.equal(imbalance(report), 0, result.stdout);
+  });
+
 test("two workers forward two queues each", async (t) => {
   const lan = makeLan(t, { queues: 2 });
   if (lan === undefined) return;

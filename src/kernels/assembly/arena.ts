@@ -174,9 +174,9 @@ export function soleWord(): u32 {
   return (self << OWNER_SHIFT) | 1;
 }
 
-/** True when a frame that this worker alone holds may go straight into the magazine in use, if that has room. */
-export function isPlain(frame: u32): bool {
-  return poison == 0 && frame < poolFrames;
+/** Frames below this that this worker alone holds may go straight into the magazine in use, if that has room. */
+export function plainFrames(): u32 {
+  return poison == 0 ? poolFrames : 0;
 }
 
 /** An empty magazine for a worker that starts. */

@@ -23,9 +23,9 @@ import {
 import {
   frameMask,
   frameShift,
-  isPlain,
   loadedMagazine,
   nextMagazine,
+  plainFrames,
   releaseFrame,
   soleWord,
   wordOf,
@@ -80,18 +80,6 @@ export function nullReceive(burst: u32, most: u32, length: u32): u32 {
   return packets - before;
 }
 
-function give(address: u32, owned: u32): bool {
-  const frame = address >> frameShift;
-  const word = wordOf(frame);
-  const magazine = loadedMagazine();
-  const count = load<u32>(magazine, MAGAZINE_COUNT);
-  if (load<u32>(word) != owned || count == MAGAZINE_CAPACITY || !isPlain(frame)) return releaseFrame(address);
-  store<u32>(magazine + (count << 2), frame << frameShift, MAGAZINE_ENTRIES);
-  store<u32>(magazine, count + 1, MAGAZINE_COUNT);
-  store<u32>(word, 0);
-  return true;
-}
-
 /**
  * Frees the packets with verdict PASS from number `first` on, marks them VERDICT_MOVED and adds packets and
  * bytes to the two f64 at `sums`. Returns the number of the first packet not looked at, or a negative fault.
@@ -103,6 +91,9 @@ export function nullSend(burst: u32, first: u32, sums: u32): i32 {
   const metas = load<u32>(burst, BURST_METAS);
   const starts = load<u32>(burst, BURST_STARTS);
   const owned = soleWord();
+  const plain = plainFrames();
+  let magazine = loadedMagazine();
+  let held = load<u32>(magazine, MAGAZINE_COUNT);
   let sent: u32 = 0;
   let bytes: u64 = 0;
   let result: i32 = <i32>packets;
@@ -114,7 +105,21 @@ export function nullSend(burst: u32, first: u32, sums: u32): i32 {
     for (let index = load<u32>(starts + (packet << 2)); index < end; index++) {
       const at = descs + index * DESC_SIZE;
       wrong = descriptorFault(at);
-      if (wrong == 0 && !give(load<u32>(at, DESC_ADDR), owned)) wrong = FAULT_OWNER;
+      if (wrong == 0) {
+        const address = load<u32>(at, DESC_ADDR);
+        const frame = address >> frameShift;
+        if (load<u32>(wordOf(frame)) == owned && held < <u32>MAGAZINE_CAPACITY && frame < plain) {
+          store<u32>(magazine + (held << 2), frame << frameShift, MAGAZINE_ENTRIES);
+          store<u32>(wordOf(frame), 0);
+          held++;
+        } else {
+          // Shared, of a run, or no room: the way that knows all cases, which keeps its own count.
+          store<u32>(magazine, held, MAGAZINE_COUNT);
+          if (!releaseFrame(address)) wrong = FAULT_OWNER;
+          magazine = loadedMagazine();
+          held = load<u32>(magazine, MAGAZINE_COUNT);
+        }
+      }
       if (wrong != 0) {
         result = -(<i32>((index << 8) | wrong));
         break;
@@ -125,6 +130,7 @@ export function nullSend(burst: u32, first: u32, sums: u32): i32 {
     store<u8>(meta, VERDICT_MOVED, META_VERDICT);
     sent++;
   }
+  store<u32>(magazine, held, MAGAZINE_COUNT);
   store<f64>(sums, load<f64>(sums) + <f64>sent);
   store<f64>(sums, load<f64>(sums, 8) + <f64>bytes, 8);
   return result;
