@@ -1,4 +1,6 @@
 // The main job against what the machine can copy: gather over loop: within one thread, the sender's work left out.
+import { randomFillSync } from "node:crypto";
+import { pair } from "../src/cli/demo/pair.js";
 import { createArena, memoryOf } from "../src/flow/arena.js";
 import { createGather, type Gather } from "../src/flow/gather.js";
 import type { GatherOptions } from "../src/flow/gather-options.js";
@@ -177,6 +179,40 @@ await bench.compare({
       PAYLOAD / run()
   )(gathering({ linked: true }, 1, 0)),
   peer: () => PAYLOAD / inOrder(),
+});
+
+// UDP on loopback, receiver and sender in a thread each: the whole job, then the receiving half's CPU.
+const CHUNK = 2 ** 20;
+const source = kernels.claimFrames(CHUNK / arena.frameSize) >>> 0;
+randomFillSync(u8.subarray(source, source + CHUNK));
+const udp = async (
+  roles: readonly ["send" | "send-plain", "gather" | "gather-plain"],
+  port: number,
+  chunks: number,
+) => {
+  const locator = roles[0] === "send" ? `udp://127.0.0.1:${port}` : `${port}`;
+  const task = { locator, chunkBytes: CHUNK, chunks, payload: PAYLOAD, source, progress: 0 };
+  const { got } = await pair(arena, { ...task, role: roles[0] }, { ...task, role: roles[1] });
+  const bytes = got.datagrams * PAYLOAD;
+  return { speed: (bytes * 8) / got.seconds / 1e9, cpu: (got.cpu / bytes) * 1e9 };
+};
+const ours = () => udp(["send", "gather"], 45_460, 600);
+const plain = () => udp(["send-plain", "gather-plain"], 45_461, 100);
+await bench.compare({
+  name: "UDP loopback, GSO sender",
+  unit: "Gbit/s",
+  against: "node:dgram + Buffer.concat",
+  ours: async () => (await ours()).speed,
+  peer: async () => (await plain()).speed,
+  goal: "≥ 6",
+});
+await bench.compare({
+  name: "UDP loopback, CPU of the receiver",
+  unit: "s/GB",
+  against: "node:dgram + Buffer.concat",
+  ours: async () => (await ours()).cpu,
+  peer: async () => (await plain()).cpu,
+  goal: "≤ 0.17",
 });
 
 gc?.();

@@ -1,14 +1,12 @@
 import { randomFillSync } from "node:crypto";
 import { cpus } from "node:os";
-import { Worker } from "node:worker_threads";
 import type { Command } from "commander";
 import { createArena, memoryOf } from "../flow/arena.js";
 import { imbalance } from "../flow/report.js";
-import { type ArenaMemory, shareArena } from "../memory/arena.js";
-import { allocateRegion, freeRegion } from "../memory/region.js";
-import type { DemoMessage, DemoSeed, DemoTask } from "./demo/task.js";
-
-type Result = Extract<DemoMessage, { readonly result: unknown }>["result"];
+import type { ArenaMemory } from "../memory/arena.js";
+import { allocateRegion } from "../memory/region.js";
+import { half, pair, type Result } from "./demo/pair.js";
+import type { DemoTask } from "./demo/task.js";
 
 const CHUNK = 2 ** 20;
 const PAYLOAD = 1400;
@@ -101,40 +99,6 @@ async function runDemo(flags: { readonly json?: boolean }): Promise<void> {
   rows.push({ name: "memory.copy, one core", gbits: memoryCopy(arena), copies: "1.00", losses: "" });
   print(rows);
   if (flags.json) process.stdout.write(`${JSON.stringify(rows)}\n`);
-}
-
-/** Runs the two halves of a job in two workers. */
-async function pair(
-  arena: ArenaMemory,
-  send: DemoTask,
-  gather: DemoTask,
-): Promise<{ sent: Result; got: Result }> {
-  const progress = allocateRegion(arena, 4);
-  const gathering = half(arena, { ...gather, progress });
-  await gathering.ready;
-  const [sent, got] = await Promise.all([half(arena, { ...send, progress }).result, gathering.result]);
-  freeRegion(arena, progress, 4);
-  return { sent, got };
-}
-
-function half(
-  arena: ArenaMemory,
-  task: DemoTask,
-): { readonly ready: Promise<void>; readonly result: Promise<Result> } {
-  const seed: DemoSeed = { millrace: shareArena(arena), task };
-  const worker = new Worker(new URL("./demo/worker.js", import.meta.url), { workerData: seed });
-  let ready = () => {};
-  const whenReady = new Promise<void>((resolve) => {
-    ready = resolve;
-  });
-  const result = new Promise<Result>((resolve, reject) => {
-    worker.on("message", (message: DemoMessage) => {
-      if ("ready" in message) ready();
-      else resolve(message.result);
-    });
-    worker.on("error", reject);
-  });
-  return { ready: Promise.race([whenReady, result.then(() => undefined)]), result };
 }
 
 function ours(name: string, { sent, got }: { sent: Result; got: Result }): Row {
