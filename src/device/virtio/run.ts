@@ -1,4 +1,5 @@
 import type { MillraceError } from "../../errors.js";
+import { BURST_PACKETS } from "../../kernels/structs.js";
 import { throwFault } from "../../memory/burst.js";
 import { raise } from "../bus/interrupts.js";
 import { closeVirtioCard, linkIsUp, recover, type VirtioCard } from "./card.js";
@@ -45,7 +46,10 @@ export function send(card: VirtioCard, pair: number, burst: number, first: numbe
   mend(card, pair);
   const queue = card.tx[pair];
   const next = kernels.virtioSend(queue.own, burst, first);
-  if (kernels.virtqueueKick(queue.own)) queue.notify();
+  // A device that has gone to sleep over a full queue is woken whether it asked for that or not: QEMU's forgets
+  // to ask when it has waited for its other side (packed ring with event index).
+  const full = next >= 0 && next < card.arena.u32[(burst + BURST_PACKETS) >>> 2];
+  if (kernels.virtqueueKick(queue.own) || full) queue.notify();
   return throwFault(card.arena, burst, next);
 }
 
@@ -97,6 +101,7 @@ export function watch(card: VirtioCard, now: number): "fine" | "reset" | "gone" 
     const before = card.progress[pair];
     if (outstanding === 0 || !up || packets !== before.packets) card.progress[pair] = { packets, since: now };
     else if (now - before.since >= HUNG_MILLISECONDS) reason = `its transmit queue ${pair} hangs`;
+    else queue.notify(); // it may have missed the last notification
   }
   if (reason === undefined) return "fine";
   try {
