@@ -2,6 +2,7 @@
 // `npm run bench -- kernel [PART…] [--runs N] [--json FILE]`. As root; it makes namespaces of its own.
 import { execFileSync } from "node:child_process";
 import { createForwarding } from "../src/flow/forward.js";
+import { runWorkers } from "../src/flow/forward-workers.js";
 import { openPort } from "../src/flow/port.js";
 import type { Report } from "../src/flow/report.js";
 import { type Comparison, startBench } from "./compare.js";
@@ -44,6 +45,17 @@ async function engineOfTestpmd(): Promise<number> {
   const after = await pmd.counts();
   await pmd.stop();
   return (after.tx - before.tx) / (used / 1000);
+}
+
+/** Million packets a second through null ports in so many workers. */
+async function engineOf(workers: number): Promise<number> {
+  const rewrite = { swap: true };
+  const ways = { oneWay: false, wait: "busy", rewrite, module: undefined, dropPrivileges: false } as const;
+  const until = new AbortController();
+  const report = await runWorkers({ from: "null:", to: "null:", ...ways }, workers, until.signal, () => {
+    setTimeout(() => until.abort(), SECONDS * 1000);
+  });
+  return report.transmitted.packets / report.seconds / 1e6;
 }
 
 /** Million packets a second that arrive at an interface of the row while something runs. */
@@ -139,6 +151,14 @@ const PARTS: Readonly<Record<string, (row: Row) => Comparison>> = {
     ours: engine,
     peer: engineOfTestpmd,
     goal: "≥ 5",
+  }),
+  workers: () => ({
+    name: "engine, two workers, MAC swap, 64 B",
+    unit: "Mpps",
+    against: "one worker",
+    ours: () => engineOf(2),
+    peer: () => engineOf(1),
+    goal: "≥ 1.8",
   }),
   "xdp-forward": (row) => ({
     name: "AF_XDP forward, 64 B",
