@@ -94,6 +94,9 @@ export function printReport(report: Report): void {
       "copies",
       `${report.copies.perByte.toFixed(2)} a byte (${counts({ ...report.copies, bytes: 0, perByte: 0 })})`,
     );
+  if (report.sources.length > 1)
+    for (const { locator, datagrams, lost } of report.sources)
+      line("source", `${locator}: ${count(datagrams)} datagrams, ${count(lost)} lost`);
   for (const mode of report.mode) line("port", mode);
   line("rate", `${bitRate(report.bitsPerSecond)} in ${report.seconds.toFixed(3)} s`);
   process.stderr.write(`${lines.join("\n")}\n`);

@@ -34,6 +34,12 @@ export interface Report {
   /** Restarts of a stream. */
   readonly resync: number;
   readonly streams: number;
+  /** Each source of a gather: data datagrams it brought, and how many of all that the streams had it did not. */
+  readonly sources: readonly {
+    readonly locator: string;
+    readonly datagrams: number;
+    readonly lost: number;
+  }[];
   /** Bytes copied, by reason, and copies a byte delivered. */
   readonly copies: {
     readonly bytes: number;
@@ -64,6 +70,7 @@ export interface Sums {
   reordered: number;
   resync: number;
   streams: number;
+  sources: { locator: string; datagrams: number; lost: number }[];
   copies: { linearize: number; copybreak: number; chunk: number; kernel: number };
   mode: string[];
   seconds: number;
@@ -85,6 +92,7 @@ export function emptySums(): Sums {
     reordered: 0,
     resync: 0,
     streams: 0,
+    sources: [],
     copies: { linearize: 0, copybreak: 0, chunk: 0, kernel: 0 },
     mode: [],
     seconds: 0,
@@ -120,6 +128,7 @@ export function mergeReports(reports: readonly Report[]): Report {
     for (const key of ["datagrams", "bytes"] as const) sums.gaps[key] += report.gaps[key];
     for (const key of ["linearize", "copybreak", "chunk", "kernel"] as const)
       sums.copies[key] += report.copies[key];
+    sums.sources.push(...report.sources);
     sums.mode.push(...report.mode);
     sums.seconds = Math.max(sums.seconds, report.seconds);
   }

@@ -5,6 +5,7 @@ import {
   N_CONTROL,
   N_CONTROL_BYTES,
   N_COPIED,
+  N_DATA,
   N_DROPPED_CHUNKS,
   N_DUPLICATE,
   N_GAP,
@@ -51,6 +52,8 @@ export interface Run {
   readonly stopped: boolean;
   gather: Gather | undefined;
   readonly sinks: ChunkSink[];
+  /** Datagrams of the streams that each source brought, duplicates among them. */
+  readonly brought: number[];
   readonly outs: OpenPort[];
   readonly outlets: Outlet[];
   /** Chunks that left the gather and are with the program. */
@@ -107,6 +110,7 @@ export async function startRun(
     },
     gather: undefined,
     sinks: [],
+    brought: ends.ports.map(() => 0),
     outs: [],
     outlets: [],
     heldByProgram: 0,
@@ -160,7 +164,15 @@ function sumUp(run: Run, milliseconds: number): Sums {
     sums.mode.push(modeOf(port));
   }
   const { ledger } = packetContext(run.arena);
-  if (run.gather !== undefined) sumGather(run.gather, sums);
+  if (run.gather !== undefined) {
+    sumGather(run.gather, sums);
+    const whole = run.gather.counter(N_DATA) + run.gather.counter(N_GAP_DATAGRAMS);
+    sums.sources = run.ports.map(({ locator }, index) => ({
+      locator,
+      datagrams: run.brought[index],
+      lost: Math.max(0, whole - run.brought[index]),
+    }));
+  }
   for (const { counters } of run.outlets) addEdge(sums, counters);
   for (const sink of run.sinks) {
     if (sink.outlet !== undefined) addEdge(sums, sink.outlet.counters);
@@ -267,6 +279,11 @@ async function waitForAny(run: Run): Promise<void> {
 
 // ── Chunks.
 
+/** Data datagrams taken, and those that another source or the sender had brought before. */
+function broughtSoFar({ counter }: Gather): number {
+  return counter(N_DATA) + counter(N_DUPLICATE) + counter(N_LATE);
+}
+
 /** Finished chunks, each the receiver's to release. */
 export async function* gatherChunks(
   run: Run,
@@ -317,11 +334,13 @@ export async function* gatherChunks(
     if (source !== undefined) {
       for (const stage of stages) stage(source);
       gather.begin(source.burst);
+      const before = broughtSoFar(gather);
       while (!gather.work()) {
         yield* finished();
         await comeBack();
         run.signal.throwIfAborted();
       }
+      run.brought[run.sources.indexOf(source)] += broughtSoFar(gather) - before;
       source.release();
     }
     const now = performance.now();

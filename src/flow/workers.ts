@@ -214,6 +214,7 @@ function withDistributor(report: Report, port: OpenPort, { counts }: Distributor
     delivered: { ...report.delivered },
     transmitted: { ...report.transmitted },
     control: { ...report.control },
+    sources: [...report.sources],
     mode: [...report.mode, `${port.locator}: ${port.can.mode}`],
     received: { packets: counts.received + kernel, bytes: counts.bytes },
     dropped,

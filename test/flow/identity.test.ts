@@ -209,3 +209,47 @@ test("a chunk size cuts exactly, whatever the datagrams' lengths", async () => {
     [256, 256, 256, 256, 256, 256, 256, 8],
   );
 });
+
+test("two sources of one stream fill each other's gaps, and each one's own loss is told", async () => {
+  const { datagrams, whole } = rtpStream(
+    11,
+    [
+      [300, 300, 300, 300],
+      [200, 200],
+    ],
+    65_534,
+  );
+  const ends = await Promise.all(
+    ["a", "a", "b", "b"].map((name) => openPort(`loop:seamless-${name}?link=datagram`, { arena })),
+  );
+  const [outA, inA, outB, inB] = ends;
+  const stream = flow([inA, inB]).gather({ layout: "rtp" });
+  const reading = (async () => {
+    const bytes: Buffer[] = [];
+    for await (const chunk of stream) {
+      assert.ok(chunk.complete);
+      bytes.push(Buffer.from(chunk.copy()));
+    }
+    return bytes;
+  })();
+  await sendDatagrams(
+    outA,
+    datagrams.filter((_, i) => i !== 1 && i !== 4),
+  );
+  await sendDatagrams(
+    outB,
+    datagrams.filter((_, i) => i !== 2),
+  );
+  await outA.close();
+  await outB.close();
+  assert.ok(Buffer.concat(await reading).equals(Buffer.concat(whole)));
+  const report = stream.report();
+  assert.deepEqual(
+    report.sources.map(({ lost }) => lost),
+    [2, 1],
+  );
+  assert.equal(report.dropped.duplicate, 3);
+  assert.equal(imbalance(report), 0, JSON.stringify(report));
+  for (const port of ends) await port.close();
+  assert.equal(framesInUse(memoryOf(arena)), 0);
+});
