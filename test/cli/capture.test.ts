@@ -60,10 +60,20 @@ test("capture writes what tcpdump captures of the same traffic, and closes with 
     "-U",
     "-w",
     theirs,
-    "icmp or udp",
+    "icmp[0] = 0 or icmp[0] = 8",
   );
   await told(peer, /listening on/);
-  const child = startIn(t, lan.b, process.execPath, MAIN, "capture", "e0", "-w", ours, "icmp or udp");
+  const child = startIn(
+    t,
+    lan.b,
+    process.execPath,
+    MAIN,
+    "capture",
+    "e0",
+    "-w",
+    ours,
+    "icmp[0] = 0 or icmp[0] = 8",
+  );
   await told(child, /listening on e0/);
   runIn(lan.a, "ping", "-c", "20", "-i", "0.01", "-s", "1200", "10.9.0.2");
   for (const one of [peer, child]) one.kill("SIGINT");
@@ -72,7 +82,7 @@ test("capture writes what tcpdump captures of the same traffic, and closes with 
   assert.equal(packetsOf(ours), packetsOf(theirs));
   const info = JSON.parse(millrace("info", "--json", ours).stdout);
   const [{ name, filter, statistics }] = info.interfaces;
-  assert.deepEqual([name, filter], ["e0", "icmp or udp"]);
+  assert.deepEqual([name, filter], ["e0", "icmp[0] = 0 or icmp[0] = 8"]);
   assert.equal(statistics.received, 40);
   assert.equal(statistics.droppedBySystem, 0);
 });
@@ -96,7 +106,17 @@ test("SIGUSR1 tells the counts, and SIGKILL leaves a file that can be read", asy
   );
   const file = join(folder(t), "out.pcapng");
   // Through `ip netns exec` the process is the shell's child and the signal must reach Node itself.
-  const child = startIn(t, lan.b, process.execPath, MAIN, "capture", "e0", "-w", file, "icmp");
+  const child = startIn(
+    t,
+    lan.b,
+    process.execPath,
+    MAIN,
+    "capture",
+    "e0",
+    "-w",
+    file,
+    "icmp[0] = 0 or icmp[0] = 8",
+  );
   await told(child, /listening on e0/);
   runIn(lan.a, "ping", "-c", "10", "-i", "0.01", "10.9.1.2");
   while (spawnSync("tcpdump", ["-r", file], { encoding: "utf8" }).stdout.split("\n").length < 21)
