@@ -8,7 +8,7 @@ import { cache, findGuest } from "./guest.mjs";
 import { machineArguments } from "./machine.mjs";
 import { makeNetwork } from "./network.mjs";
 
-const limitSeconds = 420;
+const limitSeconds = 900; // a minute and a half on two idle cores
 
 function testFiles(folder, patterns) {
   if (!existsSync(join(root, folder))) return [];
