@@ -17,7 +17,7 @@ export type Block = { readonly id: number } & (
 );
 export type TestBlock = Block & { readonly kind: "test" };
 
-/** Blocks of one program; equal blocks are one object. */
+/** Blocks of one program. Tests are told apart until they are laid out; then equal blocks become one. */
 export interface Graph {
   readonly interned: Map<string, Block>;
   next: number;
@@ -54,9 +54,12 @@ export function pass(graph: Graph, next: Block): Block {
   return intern(graph, `p${next.id}`, (id) => ({ id, kind: "pass", next }));
 }
 
-/** A test; where its outcome makes no difference, what it leads to. */
+/**
+ * A test of its own; where its outcome makes no difference, what it leads to. Two tests that happen to be equal
+ * are two, so that the tests before them are not left out because of it: libpcap makes them.
+ */
 export function decision(graph: Graph, op: TestOp, left: Value, right: Value, yes: Block, no: Block): Block {
-  return yes === no ? yes : evaluation(graph, op, left, right, yes, no);
+  return yes === no ? yes : { id: graph.next++, kind: "test", op, left, right, yes, no };
 }
 
 /** A test that is made even if both outcomes lead to the same: it rejects packets too short for it. */

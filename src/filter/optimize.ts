@@ -49,7 +49,8 @@ function threadOnce(graph: Graph, root: Block): Block {
       const before = facts.get(block);
       const yes = rebuilt.get(skipKnown(block.yes, learn(block, true, before)))!;
       const no = rebuilt.get(skipKnown(block.no, learn(block, false, before)))!;
-      rebuilt.set(block, decision(graph, block.op, block.left, block.right, yes, no));
+      const same = yes === block.yes && no === block.no;
+      rebuilt.set(block, same ? block : decision(graph, block.op, block.left, block.right, yes, no));
     }
   }
   return rebuilt.get(root)!;
