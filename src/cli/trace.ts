@@ -29,6 +29,7 @@ export function addTraceCommand(program: Command): void {
     .option("--card", "what a network card does: RSS, header split, interrupt moderation, IOMMU")
     .option("--bytes <count>", "bytes of the packet, 60 to 1514", "1514")
     .option("--json", "one JSON object a line")
+    .addHelpText("after", "\nExample:\n  millrace trace --bus")
     .action(async (options: TraceOptions) => {
       const bytes = Number(options.bytes);
       if (options.bus !== true && options.card !== true)

@@ -33,6 +33,8 @@ export interface Pacer {
 }
 
 const DEPTH_MS = 2;
+/** A sender that overslept makes up for so much. */
+const CATCH_UP_MS = 10;
 
 export function createPacer(rate: Rate): Pacer {
   const perMs = rate.perSecond / 1000;
@@ -41,7 +43,7 @@ export function createPacer(rate: Rate): Pacer {
     sent(packets, bytes, signal) {
       const amount = rate.unit === "bits" ? bytes * 8 : packets;
       const now = performance.now();
-      due = Math.max(due, now - DEPTH_MS) + amount / perMs;
+      due = Math.max(due, now - CATCH_UP_MS) + amount / perMs;
       return due - now > DEPTH_MS ? sleepUntil(due - DEPTH_MS / 2, signal) : undefined;
     },
   };
