@@ -1,39 +1,9 @@
-import { resolve } from "node:path";
-import { pathToFileURL } from "node:url";
 import type { Command } from "commander";
 import { MillraceError } from "../errors.js";
-import type { Chunk } from "../flow/chunk.js";
-import { flow } from "../flow/flow.js";
-import type { GatherOptions } from "../flow/gather-options.js";
+import { workers } from "../flow/workers.js";
+import { type GatherFlags, gatherFlow } from "./gather-flow.js";
 import { bytes, namedNumber, oneOf, repeated, seconds, wholeNumber } from "./options.js";
 import { printJson, printReport, stopOnSignals, type Telling, tellProgress } from "./session.js";
-
-interface Flags {
-  readonly from: readonly string[];
-  readonly to: string;
-  readonly layout: string;
-  readonly parameter?: Record<string, number>;
-  readonly udpPort?: number;
-  readonly chunkSize?: number;
-  readonly window?: number;
-  readonly open?: number;
-  readonly timeout?: number;
-  readonly gap?: "zero" | "skip" | "drop";
-  readonly linked?: boolean;
-  readonly swap?: "16" | "32" | "64";
-  readonly transform?: string;
-  readonly header?: string;
-  readonly datagramSize?: number;
-  readonly rate?: string;
-  readonly filter?: string;
-  readonly count?: number;
-  readonly duration?: number;
-  readonly maxStreams?: number;
-  readonly maxBytes?: number;
-  readonly checksum?: boolean;
-  readonly json?: boolean;
-  readonly interval?: number;
-}
 
 export function addGatherCommand(program: Command): void {
   program
@@ -61,6 +31,11 @@ export function addGatherCommand(program: Command): void {
     .option("--max-streams <n>", "streams kept apart (default 1024)", wholeNumber(1))
     .option("--max-bytes <bytes>", "memory for chunks", bytes)
     .option("--checksum", "sum each chunk in the pass that copies it")
+    .option(
+      "--workers <n>",
+      "spread the streams over so many; %w in --to is the worker's number",
+      wholeNumber(1),
+    )
     .option("--json", "one object on standard output at the end")
     .option("--interval <seconds>", "report meanwhile, too", seconds)
     .addHelpText(
@@ -73,23 +48,14 @@ Examples:
     .action(runGather);
 }
 
-async function runGather(flags: Flags): Promise<void> {
+async function runGather(flags: GatherFlags): Promise<void> {
   const telling: Telling = {
     json: flags.json ?? false,
     interval: flags.interval,
     dataOnStdout: flags.to === "-",
   };
-  const transforms = await transformsOf(flags);
-  const packets = flow(flags.from.length === 1 ? flags.from[0] : flags.from);
-  let chunks = (flags.filter === undefined ? packets : packets.filter(flags.filter)).gather(
-    gatherOptions(flags),
-  );
-  for (const transform of transforms) chunks = chunks.transform(transform);
-  chunks = chunks.scatter({
-    ...(flags.header === undefined ? {} : { header: flags.header }),
-    ...(flags.datagramSize === undefined ? {} : { datagramSize: flags.datagramSize }),
-    ...(flags.rate === undefined ? {} : { rate: flags.rate }),
-  });
+  if ((flags.workers ?? 1) > 1) return runWorkers(flags, telling);
+  const chunks = await gatherFlow(flags.from, flags);
   const { until, done } = stopOnSignals();
   const quiet = tellProgress(() => chunks.report(), telling);
   try {
@@ -107,38 +73,34 @@ async function runGather(flags: Flags): Promise<void> {
   }
 }
 
-function gatherOptions(flags: Flags): GatherOptions {
-  const { layout, parameter, ...rest } = flags;
-  const { udpPort, chunkSize, window, open, timeout, gap, linked, checksum, maxStreams, maxBytes } = rest;
-  const given = { udpPort, chunkSize, window, open, timeout, gap, linked, checksum, maxStreams, maxBytes };
-  return {
-    layout,
-    ...(parameter === undefined ? {} : { parameters: parameter }),
-    ...Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)),
-  };
-}
-
-async function transformsOf(flags: Flags): Promise<((chunk: Chunk) => void)[]> {
-  const transforms: ((chunk: Chunk) => void)[] = [];
-  if (flags.swap !== undefined) {
-    const bits = Number(flags.swap) as 16 | 32 | 64;
-    transforms.push((chunk) => chunk.swap(bits));
-  }
-  if (flags.transform !== undefined) {
-    const module = (await importModule(flags.transform)) as { readonly transform?: unknown };
-    if (typeof module.transform !== "function")
-      throw new MillraceError("ERR_USAGE", `${flags.transform} exports no function transform(chunk)`);
-    transforms.push(module.transform as (chunk: Chunk) => void);
-  }
-  return transforms;
-}
-
-async function importModule(path: string): Promise<unknown> {
-  try {
-    return await import(pathToFileURL(resolve(path)).href);
-  } catch (cause) {
-    throw new MillraceError("ERR_USAGE", `the module ${path} cannot be loaded: ${(cause as Error).message}`, {
-      cause,
+/** One worker a queue, or by flow; each has a sink of its own. */
+async function runWorkers(flags: GatherFlags, telling: Telling): Promise<void> {
+  const [from, ...more] = flags.from;
+  if (more.length > 0 || flags.count !== undefined)
+    throw new MillraceError("ERR_USAGE", "--workers goes neither with several --from nor with --count");
+  if (/^(file:|-$)/.test(flags.to) && !flags.to.includes("%w"))
+    throw new MillraceError("ERR_USAGE", `several workers cannot write one ${flags.to}`, {
+      hint: "put %w into the name: file:out-%w.ts",
     });
+  const { until, done } = stopOnSignals();
+  try {
+    const pool = await workers(from, new URL("./gather-worker.js", import.meta.url), {
+      count: flags.workers ?? 1,
+      data: flags,
+      ...(flags.filter === undefined ? {} : { filter: flags.filter }),
+    });
+    const close = () => void pool.close().catch(() => {});
+    const timer = flags.duration === undefined ? undefined : setTimeout(close, flags.duration * 1000);
+    until.addEventListener("abort", close, { once: true });
+    if (until.aborted) close();
+    try {
+      const report = await pool.done;
+      if (telling.json) printJson(report, telling);
+      else printReport(report);
+    } finally {
+      clearTimeout(timer);
+    }
+  } finally {
+    done();
   }
 }

@@ -175,6 +175,45 @@ test("what scatter sends gather writes, a file each chunk, words swapped on the 
   assert.ok(joined.swap16().equals(Buffer.from(source)));
 });
 
+test("streams of many senders are spread over workers, and each comes out whole", async () => {
+  const source = randomFillSync(new Uint8Array(300_000));
+  writeFileSync(path("streams.bin"), source);
+  const gather = start(
+    ...[
+      "gather",
+      "--from",
+      "udp://127.0.0.1:45215",
+      "--layout",
+      "rtp",
+      "--to",
+      `file:${path("worker-%w.bin")}`,
+    ],
+    ...["--workers", "2", "--json"],
+  );
+  await listening(45215);
+  for (let sender = 0; sender < 6; sender++) {
+    const sent = millrace(
+      ...["scatter", "--from", path("streams.bin"), "--to", "udp://127.0.0.1:45215", "--layout", "rtp"],
+      ...["--field", `ssrc=${sender}`, "--rate", "200mbit", "--json"],
+    );
+    assert.equal(sent.status, 0, sent.stderr);
+  }
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  gather.child.kill("SIGINT");
+  const { status, out, err } = await gather.ended;
+  assert.equal(status, 0, err);
+  assert.equal(reportIn(out).chunks.complete, 6);
+  const written = [0, 1].map((worker) => readFileSync(path(`worker-${worker}.bin`)));
+  assert.equal(written[0].length + written[1].length, 6 * source.length);
+  assert.ok(
+    written.every(({ length }) => length > 0),
+    "both workers had streams",
+  );
+  for (const bytes of written)
+    for (let at = 0; at < bytes.length; at += source.length)
+      assert.ok(bytes.subarray(at, at + source.length).equals(Buffer.from(source)));
+});
+
 test("a capture is gathered into standard output, and the report then goes to standard error", () => {
   const run = spawnSync(
     process.execPath,
