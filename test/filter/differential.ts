@@ -28,10 +28,17 @@ export function tryCompile(text: string, linkType: FilterLinkType): ClassicProgr
   }
 }
 
+/** A packet with zeros behind it, as far as any 16-bit offset reaches. */
+function padded({ bytes, wireLength }: CapturedPacket): CapturedPacket {
+  const longer = new Uint8Array(bytes.length + 2 ** 17);
+  longer.set(bytes);
+  return { bytes: longer, wireLength };
+}
+
 export interface Differential {
   /** Tries one expression; returns how many packets it was compared on. Throws on a difference. */
   step(): number;
-  readonly counts: { tried: number; compared: number; refusedByOne: number };
+  readonly counts: { tried: number; compared: number; refusedByOne: number; reordered: number };
 }
 
 export function createDifferential(random: () => number): Differential {
@@ -39,7 +46,7 @@ export function createDifferential(random: () => number): Differential {
   for (const [name, list] of capturedPackets(6)) packets.set(name, mutated(list.slice(0, 300), random));
   const whole = new Map([...packets].map(([name, list]) => [name, loadBurst(list)]));
   const scattered = new Map([...packets].map(([name, list]) => [name, loadBurst(list, random)]));
-  const counts = { tried: 0, compared: 0, refusedByOne: 0 };
+  const counts = { tried: 0, compared: 0, refusedByOne: 0, reordered: 0 };
   const step = (): number => {
     const linkType = LINK_TYPES[Math.floor(random() * LINK_TYPES.length)];
     const text = expression(random, 4);
@@ -55,12 +62,13 @@ export function createDifferential(random: () => number): Differential {
     const list = packets.get(linkType)!;
     const verdicts = interpreted(ours, list);
     const expected = interpreted(theirs, list);
-    if (verdicts.some((verdict, i) => verdict !== expected[i])) {
-      // libpcap's optimizer changes the order of tests, and so which of them finds a short packet's end.
-      const plain = interpreted(tcpdumpProgram(linkType, text, true)!, list);
-      verdicts.forEach((verdict, i) => {
-        assert.ok(verdict === expected[i] || verdict === plain[i], `${linkType} ${text}: packet ${i}`);
-      });
+    const differing = list.filter((_, i) => verdicts[i] !== expected[i]);
+    if (differing.length > 0) {
+      // libpcap's optimizer changes the order of tests, and so which of them finds a short packet's end. With
+      // enough bytes behind the packet there is one verdict.
+      counts.reordered++;
+      const longer = looksBeside(theirs) ? [] : differing.map(padded);
+      assert.deepEqual(interpreted(ours, longer), interpreted(theirs, longer), `${linkType} ${text}`);
     }
     counts.compared++;
     if (looksBeside(ours)) return list.length;
