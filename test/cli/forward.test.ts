@@ -37,6 +37,7 @@ function makeLan(t: TestContext, options: { queues?: number } = {}): Lan | undef
 /** `millrace forward …` in the middle, and its report once it was told to end. */
 async function startForward(t: TestContext, lan: Lan, ...args: readonly string[]) {
   const child = startIn(t, lan.middle, process.execPath, MAIN, "forward", ...args, "--json");
+  const closed = once(child, "close");
   let output = "";
   let errors = "";
   child.stdout?.on("data", (data) => {
@@ -51,7 +52,7 @@ async function startForward(t: TestContext, lan: Lan, ...args: readonly string[]
   });
   const report = async (): Promise<Report> => {
     child.kill("SIGINT");
-    const [status] = await once(child, "close");
+    const [status] = await closed;
     assert.equal(status, 0, errors);
     return JSON.parse(output);
   };
