@@ -132,6 +132,20 @@ test("rows outside their datagram are malformed as a whole: no row of it is plac
   assert.equal(report.dropped.malformed, lies.length);
 });
 
+test("a camera that says it has not a datagram leaves a hole of that datagram's data", async () => {
+  const bytes = new Uint8Array(1000).map((_, i) => i % 251);
+  const { datagrams } = makeSender(compileScatter(findLayout("gvsp"), { datagramSize: 208 }))(bytes, 0);
+  const unavailable = datagrams[3].slice(0, 8); // the third of data
+  unavailable[0] = 0x80;
+  unavailable[1] = 0x0c;
+  datagrams[3] = unavailable;
+  const { chunks, complete, report } = await through(datagrams, { layout: "gvsp" });
+  const expected = bytes.slice().fill(0, 400, 600);
+  assert.deepEqual(chunks, [expected]);
+  assert.equal(complete, 0);
+  assert.equal(report.gaps.bytes, 200);
+});
+
 test("whatever bytes come, each layout's gather accounts for every datagram and keeps no frame", async () => {
   const forms = [
     { layout: "raw", chunkSize: 1000 },
