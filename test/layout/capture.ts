@@ -11,7 +11,8 @@ export function readDatagrams(file: string | URL): CapturedDatagram[] {
   const bytes = readFileSync(file);
   const datagrams: CapturedDatagram[] = [];
   for (let at = 24; at < bytes.length; ) {
-    const captured = bytes.readUInt32LE(at + 8);
+    const captured = at + 16 > bytes.length ? bytes.length : bytes.readUInt32LE(at + 8);
+    if (at + 16 + captured > bytes.length) break; // tcpdump is still writing
     const packet = bytes.subarray(at + 16, at + 16 + captured);
     at += 16 + captured;
     if (packet.readUInt16BE(12) !== 0x0800 || packet[23] !== 17) continue;
@@ -24,4 +25,22 @@ export function readDatagrams(file: string | URL): CapturedDatagram[] {
     });
   }
   return datagrams;
+}
+
+/**
+ * Waits until tcpdump, which is slow on a busy machine and forgets at its end what it has not read, has written
+ * at least so many datagrams and for two seconds no more; half a minute at most.
+ */
+export async function untilWritten(
+  file: string,
+  least: number,
+  counts: (datagram: CapturedDatagram) => boolean,
+): Promise<void> {
+  let quiet = 0;
+  for (let tries = 0, written = -1; tries < 60 && quiet < 4; tries++) {
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    const now = readDatagrams(file).filter(counts).length;
+    quiet = now === written && now >= least ? quiet + 1 : 0;
+    written = now;
+  }
 }
