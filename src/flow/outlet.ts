@@ -1,4 +1,4 @@
-import { BURST_PACKETS } from "../kernels/structs.js";
+import { BURST_METAS, BURST_PACKETS, META_SIZE, META_VERDICT, VERDICT_PASS } from "../kernels/structs.js";
 import type { ArenaMemory } from "../memory/arena.js";
 import { createBurst, destroyBurst, throwFault } from "../memory/burst.js";
 import { packetContext } from "../packet/context.js";
@@ -35,14 +35,27 @@ export function createOutlet(arena: ArenaMemory, driver: PortDriver): Outlet {
       for (;;) {
         const rest = finishBurst(context, burst, needs, spare, counters);
         const packets = arena.u32[(burst + BURST_PACKETS) >>> 2];
+        // What found no room among the segments steps aside, so that it is not sent as it is.
+        setAside(arena, burst, rest, packets);
         await sendAll(burst, signal);
         await sendAll(spare, signal);
         throwFault(arena, spare, arena.kernels.burstRelease(spare, 0));
         if (rest >= packets) return;
+        arena.kernels.burstVerdict(burst, ASIDE, VERDICT_PASS);
       }
     },
     close() {
       if (spare !== 0) destroyBurst(arena, spare);
     },
   };
+}
+
+/** A verdict that nobody acts upon. */
+const ASIDE = 253;
+
+function setAside(arena: ArenaMemory, burst: number, first: number, packets: number): void {
+  const verdicts = arena.u32[(burst + BURST_METAS) >>> 2] + META_VERDICT;
+  for (let packet = first; packet < packets; packet++)
+    if (arena.u8[verdicts + packet * META_SIZE] === VERDICT_PASS)
+      arena.u8[verdicts + packet * META_SIZE] = ASIDE;
 }
