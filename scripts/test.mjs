@@ -18,7 +18,7 @@ if (files.length === 0) {
   process.exit(2);
 }
 if (here.length > 0)
-  run(process.execPath, ["--expose-gc", "--test", "--test-concurrency=2", ...here], {
+  run(process.execPath, ["--expose-gc", "--test", "--test-timeout=300000", "--test-concurrency=2", ...here], {
     env: { ...process.env, MILLRACE_POISON: "1" },
   });
 if (inGuest.length > 0) run(process.execPath, ["scripts/vm/test.mjs", ...patterns]);

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { imbalance, type Report } from "../../src/flow/report.js";
-import { ip, makeNamespaces, makeVeth, runIn, startIn } from "../kit/netns.js";
+import { ip, makeNamespaces, makeVeth, runIn, startIn, startIperf } from "../kit/netns.js";
 
 const MAIN = new URL("../../src/cli/main.js", import.meta.url).pathname;
 
@@ -81,8 +81,7 @@ for (const args of [
     for (const target of ["10.7.0.2", "fd07::2"]) {
       runIn(lan.client, "ping", "-c", "3", "-i", "0.1", "-W", "2", target);
       for (const udp of [[], ["-u", "-b", "50M", "-l", "1200"]]) {
-        const server = startIn(t, lan.server, "iperf3", "-s", "-1", "--forceflush");
-        await new Promise((resolve) => server.stdout?.once("data", resolve));
+        await startIperf(t, lan.server);
         const result = JSON.parse(runIn(lan.client, "iperf3", "-J", "-c", target, "-n", "5M", ...udp));
         assert.equal(result.error, undefined);
         if (udp.length > 0) lost += result.end.sum.lost_packets;
@@ -104,8 +103,7 @@ test("super-frames that a sender left uncut are cut before a port that cannot", 
   // Packets come with their sizes and unfinished checksums from packet:, and leave whole on xdp:.
   const forward = await startForward(t, lan, "packet:v0", "xdp:v1?mode=generic");
   runIn(lan.server, "ethtool", "-K", "e0", "tx", "off", "gro", "off");
-  const server = startIn(t, lan.server, "iperf3", "-s", "-1", "--forceflush");
-  await new Promise((resolve) => server.stdout?.once("data", resolve));
+  await startIperf(t, lan.server);
   const result = JSON.parse(runIn(lan.client, "iperf3", "-J", "-c", "10.7.0.2", "-n", "10M"));
   assert.equal(result.error, undefined);
   const report = await forward.report();
@@ -119,8 +117,7 @@ test("a host behind xdp: reaches this machine's own stack through tap:", async (
   const forward = await startForward(t, lan, "xdp:v0", "tap:mr0");
   ip("-n", lan.middle, "address", "add", "10.7.0.4/24", "dev", "mr0");
   runIn(lan.client, "ping", "-c", "3", "-i", "0.1", "-W", "2", "10.7.0.4");
-  const server = startIn(t, lan.middle, "iperf3", "-s", "-1", "--forceflush");
-  await new Promise((resolve) => server.stdout?.once("data", resolve));
+  await startIperf(t, lan.middle);
   const result = JSON.parse(runIn(lan.client, "iperf3", "-J", "-c", "10.7.0.4", "-n", "5M"));
   assert.equal(result.error, undefined);
   const report = await forward.report();
@@ -153,8 +150,7 @@ test("two workers forward two queues each", async (t) => {
   const lan = makeLan(t, { queues: 2 });
   if (lan === undefined) return;
   const forward = await startForward(t, lan, "xdp:v0", "xdp:v1", "--workers", "2");
-  const server = startIn(t, lan.server, "iperf3", "-s", "-1", "--forceflush");
-  await new Promise((resolve) => server.stdout?.once("data", resolve));
+  await startIperf(t, lan.server);
   const result = JSON.parse(runIn(lan.client, "iperf3", "-J", "-c", "10.7.0.2", "-n", "10M", "-P", "8"));
   assert.equal(result.error, undefined);
   const report = await forward.report();

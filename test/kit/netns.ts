@@ -94,6 +94,23 @@ export function startIn(
   return child;
 }
 
+/**
+ * An iperf3 server in a namespace, for one test, once it listens. The one before may not have let go of the port
+ * yet: then it is started again.
+ */
+export async function startIperf(t: TestContext, namespace: string): Promise<ChildProcess> {
+  for (let tries = 0; tries < 50; tries++) {
+    const server = startIn(t, namespace, "iperf3", "-s", "-1", "--forceflush");
+    const listens = await new Promise<boolean>((resolve) => {
+      server.stdout?.once("data", () => resolve(true));
+      server.once("exit", () => resolve(false));
+    });
+    if (listens) return server;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  throw new Error(`no iperf3 server would start in ${namespace}`);
+}
+
 /** What a command prints until it ends. Throws, with the output, when it fails. */
 export async function outputOf(child: ChildProcess): Promise<string> {
   let output = "";

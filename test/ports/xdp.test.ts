@@ -24,7 +24,7 @@ import { initRingSide } from "../../src/memory/ring.js";
 import { parseLocator } from "../../src/ports/locator.js";
 import type { PortDriver } from "../../src/ports/port.js";
 import { openXdp } from "../../src/ports/xdp/port.js";
-import { ip, makeNamespaces, makeVeth, runIn, startIn } from "../kit/netns.js";
+import { ip, makeNamespaces, makeVeth, runIn, startIn, startIperf } from "../kit/netns.js";
 
 // Each test file is a process of its own: its thread moves from one test's namespace to the next.
 
@@ -137,8 +137,7 @@ for (const [title, parameters, options] of [
       const { code, output } = await finished(ping);
       assert.equal(code, 0, output);
       assert.match(output, / 0% packet loss/);
-      const server = startIn(t, lan.server, "iperf3", "-s", "-1", "--forceflush");
-      await new Promise((resolve) => server.stdout?.once("data", resolve));
+      await startIperf(t, lan.server);
       const client = startIn(t, lan.client, "iperf3", "-c", target, "-n", "20M", "-J");
       const { code: status, output: report } = await finished(client);
       assert.equal(status, 0, report);
