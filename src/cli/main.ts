@@ -1,21 +1,25 @@
 #!/usr/bin/env node
 import { readFileSync } from "node:fs";
 import { Command } from "commander";
-import { addCaptureCommand } from "./capture.js";
-import { addConvertCommand } from "./convert.js";
-import { addDemoCommand } from "./demo.js";
-import { addDoctorCommand } from "./doctor.js";
 import { runProgram } from "./failure.js";
-import { addFilterCommand } from "./filter.js";
-import { addForwardCommand } from "./forward.js";
-import { addGatherCommand } from "./gather.js";
-import { addGenerateCommand } from "./generate.js";
-import { addInfoCommand } from "./info.js";
-import { addLayoutCommand } from "./layout.js";
-import { addPortsCommand } from "./ports.js";
-import { addReplayCommand } from "./replay.js";
-import { addScatterCommand } from "./scatter.js";
-import { addTraceCommand } from "./trace.js";
+
+/** Every command, one line each, by its name and its file. Only the one that is called is loaded. */
+const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void>>> = {
+  gather: async () => (await import("./gather.js")).addGatherCommand,
+  demo: async () => (await import("./demo.js")).addDemoCommand,
+  scatter: async () => (await import("./scatter.js")).addScatterCommand,
+  forward: async () => (await import("./forward.js")).addForwardCommand,
+  ports: async () => (await import("./ports.js")).addPortsCommand,
+  doctor: async () => (await import("./doctor.js")).addDoctorCommand,
+  filter: async () => (await import("./filter.js")).addFilterCommand,
+  capture: async () => (await import("./capture.js")).addCaptureCommand,
+  replay: async () => (await import("./replay.js")).addReplayCommand,
+  generate: async () => (await import("./generate.js")).addGenerateCommand,
+  info: async () => (await import("./info.js")).addInfoCommand,
+  convert: async () => (await import("./convert.js")).addConvertCommand,
+  trace: async () => (await import("./trace.js")).addTraceCommand,
+  layout: async () => (await import("./layout.js")).addLayoutCommand,
+};
 
 const { version } = JSON.parse(readFileSync(new URL("../../../package.json", import.meta.url), "utf8")) as {
   version: string;
@@ -26,19 +30,8 @@ const program = new Command("millrace")
   )
   .version(version);
 
-addGatherCommand(program);
-addDemoCommand(program);
-addScatterCommand(program);
-addForwardCommand(program);
-addPortsCommand(program);
-addDoctorCommand(program);
-addFilterCommand(program);
-addCaptureCommand(program);
-addReplayCommand(program);
-addGenerateCommand(program);
-addInfoCommand(program);
-addConvertCommand(program);
-addTraceCommand(program);
-addLayoutCommand(program);
+const called = process.argv[2] ?? "";
+const wanted = Object.hasOwn(COMMANDS, called) ? [called] : Object.keys(COMMANDS);
+for (const name of wanted) (await COMMANDS[name]())(program);
 
 await runProgram(program, process.argv);
