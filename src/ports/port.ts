@@ -79,6 +79,11 @@ export interface PortDriver {
    * first number it did not look at; fewer than all means that the port is full.
    */
   send(burst: number, first: number): number;
+  /**
+   * Instead of receive(): writes packets straight into the capture file whose OUTPUT_ structure (snap length 64 at
+   * least) is at `output`, up to `most`, until its block is full. Returns how many. Only where nobody else looks at them.
+   */
+  record?(output: number, most: number): number;
   /** Resolves when receive() may return something, or when `ended` has become true. Rejects with the signal's reason. */
   readable(signal: AbortSignal): Promise<void>;
   /** Resolves when send() may take something. Rejects with the signal's reason. */

@@ -9,6 +9,7 @@ import {
   openWriter,
   setFallbackTime,
   writeBurst,
+  writeRecords,
   writerReady,
   writeStatistics,
   writtenBytes,
@@ -46,6 +47,7 @@ export interface CaptureFiles {
   fileBegan: number;
 }
 
+const MOST_AT_ONCE = 2 ** 16; // packets
 const APPLICATION = "millrace";
 
 export async function openFiles(arena: ArenaMemory, options: FileOptions): Promise<CaptureFiles> {
@@ -92,6 +94,25 @@ export async function writePackets(files: CaptureFiles, burst: number, packets: 
     if (next < stop) await writerReady(files.writer);
     at = next;
   }
+}
+
+/** Writes up to `most` packets straight out of a port that can, as far as disk and packets are ready; how many. */
+export async function recordPackets(
+  files: CaptureFiles,
+  record: (output: number, most: number) => number,
+  most: number,
+): Promise<number> {
+  const { rotation } = files.options;
+  if (rotation.seconds !== undefined && Date.now() - files.started.getTime() >= rotation.seconds * 1000)
+    await rotateByTime(files);
+  if (files.full) return 0;
+  await writerReady(files.writer);
+  let left = Math.min(most, MOST_AT_ONCE);
+  return writeRecords(files.writer, (output) => {
+    const packets = record(output, left);
+    left -= packets;
+    return packets;
+  });
 }
 
 async function rotateByTime(files: CaptureFiles): Promise<void> {

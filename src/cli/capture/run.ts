@@ -2,13 +2,21 @@ import { MillraceError } from "../../errors.js";
 import { compileFilter } from "../../filter/compile.js";
 import { compileModule, instantiateClassifier } from "../../filter/wasm.js";
 import { type OpenPort, openPort } from "../../flow/port.js";
+import { nextTurn } from "../../flow/source.js";
 import { BURST_METAS, META_SIZE, META_VERDICT, VERDICT_PASS } from "../../kernels/structs.js";
 import { createBurstView } from "../../packet/burst.js";
 import { reasonsOf } from "../../packet/context.js";
 import { parseLocator } from "../../ports/locator.js";
 import { describeLinkType, linkTypeNumber } from "../../ports/pcap/link-types.js";
 import { stopOnSignals } from "../session.js";
-import { type CaptureFiles, closeFiles, type FileOptions, openFiles, writePackets } from "./files.js";
+import {
+  type CaptureFiles,
+  closeFiles,
+  type FileOptions,
+  openFiles,
+  recordPackets,
+  writePackets,
+} from "./files.js";
 import { createPrinter, type LineOptions } from "./lines.js";
 
 export interface CaptureOptions {
@@ -50,7 +58,10 @@ export async function runCapture(options: CaptureOptions): Promise<void> {
     if (options.file !== undefined) files = await openFiles(port.memory, fileOptions(port, options, counts));
     announce(port, options);
     if (port.can.live) await dropPrivileges(options.locator);
-    await pump(port, options, filter, files, counts, until);
+    const record = filter === undefined ? recorderOf(port, options) : undefined;
+    if (record !== undefined && files !== undefined)
+      await pumpRecords(port, options, record, files, counts, until);
+    else await pump(port, options, filter, files, counts, until);
   } finally {
     process.off("SIGUSR1", tell);
     done();
@@ -135,6 +146,47 @@ function announce(port: OpenPort, options: CaptureOptions): void {
   process.stderr.write(`${verb} ${place}, link type ${kind}, snapshot length ${options.snaplen} bytes\n`);
 }
 
+type Record = NonNullable<OpenPort["driver"]["record"]>;
+
+/** What writes packets straight into the file, where the port can and nobody else looks at them. */
+function recorderOf({ driver }: OpenPort, { file, lines, snaplen }: CaptureOptions): Record | undefined {
+  // Files cut by size end with the packet that fills them.
+  if (file === undefined || lines !== undefined || file.rotation.megabytes !== undefined || snaplen < 64)
+    return undefined;
+  return driver.record?.bind(driver);
+}
+
+async function pumpRecords(
+  { driver }: OpenPort,
+  { count, wait }: CaptureOptions,
+  record: Record,
+  files: CaptureFiles,
+  counts: Counts,
+  until: AbortSignal,
+): Promise<void> {
+  const most = count ?? Number.POSITIVE_INFINITY;
+  const enough = () => counts.captured >= most || files.full;
+  const take = async () => {
+    const packets = await recordPackets(files, record, most - counts.captured);
+    counts.seen += packets;
+    counts.captured += packets;
+    return packets;
+  };
+  // Blocks come late anyway: looking again and again would only cost.
+  while (!until.aborted && !enough())
+    if ((await take()) > 0 || wait === "busy") await nextTurn();
+    else await driver.readable(until).catch(unlessAborted(until));
+  if (enough()) return;
+  await lastOnes(take, enough);
+}
+
+/** What came before the signal may still be on its way through the kernel's ring. */
+async function lastOnes(take: () => Promise<number>, enough: () => boolean): Promise<void> {
+  await new Promise((resolve) => setTimeout(resolve, 2 * RING_DELAY));
+  const deadline = performance.now() + 2 * RING_DELAY;
+  while (!enough() && (await take()) > 0) if (performance.now() > deadline) return;
+}
+
 async function pump(
   port: OpenPort,
   options: CaptureOptions,
@@ -167,13 +219,11 @@ async function pump(
     else await source.wait(until).catch(unlessAborted(until));
   }
   if (!port.can.live || enough()) return;
-  // What came before the signal may still be on its way through the kernel's ring.
-  await new Promise((resolve) => setTimeout(resolve, 2 * RING_DELAY));
-  const deadline = performance.now() + 2 * RING_DELAY;
-  for (let packets = source.poll(); packets > 0 && !enough(); packets = source.poll()) {
-    await take(packets);
-    if (performance.now() > deadline) return;
-  }
+  await lastOnes(async () => {
+    const packets = source.poll();
+    if (packets > 0) await take(packets);
+    return packets;
+  }, enough);
 }
 
 function unlessAborted(until: AbortSignal): (error: unknown) => void {

@@ -21,7 +21,6 @@ import {
   META_OUTGOING,
   META_SECONDS,
   META_SHIFT,
-  META_SIZE,
   META_STAMPED,
   META_WIRE_LENGTH,
 } from "../structs";
@@ -31,9 +30,7 @@ import {
   TPACKET_ETHERNET,
   TPACKET_KINDS,
   TPACKET_LARGE,
-  TPACKET_LEFT,
   TPACKET_MALFORMED,
-  TPACKET_NEXT,
   TPACKET_OVERSIZE,
   TPACKET_PACKETS,
   TPACKET_RING,
@@ -47,7 +44,7 @@ import {
 import { frameMask, frameShift, releaseFrame, takeFrame } from "./arena";
 import { readVnet } from "./vnet";
 
-const STATUS_USER: u32 = 1;
+export const STATUS_USER: u32 = 1;
 const STATUS_COPY: u32 = 2;
 const STATUS_CSUM_NOT_READY: u32 = 8;
 const STATUS_VLAN_VALID: u32 = 0x10;
@@ -64,15 +61,15 @@ const COOKED: u32 = 20; // LINKTYPE_LINUX_SLL2
 export const HEADROOM: u32 = 64;
 
 // The packet being looked at, as either header tells it.
-let bytes: u32 = 0;
-let wire: u32 = 0;
+export let bytes: u32 = 0;
+export let wire: u32 = 0;
 let status: u32 = 0;
 export let tag: u32 = 0; // TPID and TCI in network order; 0: none was taken off
 let seconds: u32 = 0;
 let nanoseconds: u32 = 0;
 export let kind: u32 = 0;
 let hash: u32 = 0;
-let body: u32 = 0; // where its bytes are
+export let body: u32 = 0; // where its bytes are
 let address: u32 = 0; // its struct sockaddr_ll
 export let extra: u32 = 0; // bytes that it gets beyond its own: a tag put back, or a cooked header
 
@@ -117,7 +114,7 @@ export function readSlot(state: u32, slot: u32): bool {
 }
 
 /** Reads a packet of a TPACKET_V3 block that ends at `end`; false when it contradicts itself. */
-function readEntry(state: u32, at: u32, end: u32): bool {
+export function readEntry(state: u32, at: u32, end: u32): bool {
   if (end - at < V3_HEADER + SLL_SIZE) return false;
   seconds = load<u32>(at, 4);
   nanoseconds = load<u32>(at, 8);
@@ -137,7 +134,8 @@ function readEntry(state: u32, at: u32, end: u32): bool {
 
 /** Writes the metadata of the packet being looked at. */
 export function describe(state: u32, meta: u32): void {
-  memory.fill(<usize>meta, 0, META_SIZE);
+  v128.store(meta, i64x2.splat(0));
+  v128.store(meta, i64x2.splat(0), 16);
   let flags: u32 = META_STAMPED;
   if ((status & STATUS_CSUM_NOT_READY) != 0) flags |= CHECKSUM_PARTIAL;
   else if ((status & STATUS_CSUM_VALID) != 0) flags |= CHECKSUM_GOOD;
@@ -163,7 +161,7 @@ function copySteps(to: u32, from: u32, length: u32): void {
 }
 
 /** Copies the packet being looked at to the end of the burst. False: no room, or no frames. */
-function append(state: u32, burst: u32): bool {
+export function append(state: u32, burst: u32): bool {
   const frameSize = frameMask + 1;
   const total = bytes + extra;
   const first = frameSize - HEADROOM; // what the first frame can hold
@@ -255,55 +253,6 @@ export function tpacketSlots(state: u32, burst: u32): u32 {
     } else if (bytes < wire && body + bytes == slot + size) add(state, TPACKET_TRUNCATED, 1);
     else if (((kinds >> (kind & 31)) & 1) != 0 && !append(state, burst)) break;
     atomic.store<u32>(slot, 0);
-    unit = nextUnit(state, unit);
-  }
-  return load<u32>(burst, BURST_PACKETS) - before;
-}
-
-/** Copies packets out of TPACKET_V3 blocks until the burst is full or no block is ready. Returns how many. */
-export function tpacketBlocks(state: u32, burst: u32): u32 {
-  const before = load<u32>(burst, BURST_PACKETS);
-  const size = load<u32>(state, TPACKET_UNIT_SIZE);
-  const ring = load<u32>(state, TPACKET_RING);
-  const kinds = load<u32>(state, TPACKET_KINDS);
-  let unit = load<u32>(state, TPACKET_UNIT);
-  store<u32>(state, 0, TPACKET_STARVED);
-  while (true) {
-    const block = ring + unit * size;
-    let at = load<u32>(state, TPACKET_NEXT);
-    let left = load<u32>(state, TPACKET_LEFT);
-    if (at == 0) {
-      if ((atomic.load<u32>(block, 8) & STATUS_USER) == 0) break;
-      left = load<u32>(block, 12);
-      at = load<u32>(block, 16);
-    }
-    let full = false;
-    while (left != 0) {
-      if (at > size || !readEntry(state, block + at, block + size)) {
-        add(state, TPACKET_MALFORMED, left);
-        left = 0;
-        break;
-      }
-      if (((kinds >> (kind & 31)) & 1) != 0 && !append(state, burst)) {
-        full = true;
-        break;
-      }
-      left--;
-      const step = load<u32>(block + at);
-      if (left != 0 && (step == 0 || step > size)) {
-        add(state, TPACKET_MALFORMED, left);
-        left = 0;
-        break;
-      }
-      at += step;
-    }
-    if (full) {
-      store<u32>(state, at, TPACKET_NEXT);
-      store<u32>(state, left, TPACKET_LEFT);
-      break;
-    }
-    store<u32>(state, 0, TPACKET_NEXT);
-    atomic.store<u32>(block, 0, 8);
     unit = nextUnit(state, unit);
   }
   return load<u32>(burst, BURST_PACKETS) - before;

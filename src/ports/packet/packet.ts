@@ -191,6 +191,11 @@ function createDriver(
   return {
     can: capabilities(link, options),
     receive: (burst) => (final === undefined && receiver !== undefined ? receiver.receive(burst) : 0),
+    ...(receiver?.blocks !== true
+      ? {}
+      : {
+          record: (output: number, most: number) => (final === undefined ? receiver.record(output, most) : 0),
+        }),
     send(burst, first) {
       if (index === 0)
         throw new MillraceError("ERR_USAGE", `${subject} is all interfaces at once, which cannot be sent to`);
@@ -213,11 +218,12 @@ function createDriver(
     counters: () => final ?? counters(),
     attachFilter(program) {
       if (receiver === undefined) return undefined;
-      // What came in before the filter did is not to be seen.
+      // What came in before the filter did is not to be seen, nor counted where it found no room.
       const burst = createBurst(arena, 64);
       attachSocketFilter(fd, RETURN_NOTHING, subject);
       receiver.discard(burst);
       destroyBurst(arena, burst);
+      packetStatistics(fd, receiver.blocks, subject);
       attachSocketFilter(fd, program, subject);
       return "socket";
     },

@@ -32,6 +32,8 @@ export interface PacketReceiver {
   readonly state: number;
   readonly blocks: boolean;
   receive(burst: number): number;
+  /** Writes packets of blocks as records of a capture file; only where `blocks`. */
+  record(output: number, most: number): number;
   ready(): boolean;
   starved(): boolean;
   /** Throws away what the ring holds now. */
@@ -49,6 +51,7 @@ export interface PacketLink {
 }
 
 const BLOCK = 256 * 1024; // TPACKET_V3: holds a super-frame of 64 KiB
+const LARGE_BLOCK = 2 ** 20; // where there is room for several: fewer wake-ups
 const SLOT_OVERHEAD = 128; // tpacket2_hdr, sockaddr_ll, virtio_net_hdr, link header and a VLAN tag, aligned
 const QUEUE_BYTES = 8 * 2 ** 20; // for packets that no slot can hold
 const SO_RCVBUFFORCE = 33;
@@ -102,8 +105,9 @@ function ringFor(arena: ArenaMemory, mtu: number, { delay, buffer }: PacketOptio
   const page = 1 << REGION_PAGE_SHIFT;
   const wanted = buffer ?? Math.min(8 * 2 ** 20, arena.buffer.byteLength / 32);
   if (delay > 0) {
-    const blocks = Math.max(2, Math.floor(wanted / BLOCK));
-    return { blocks, blockSize: BLOCK, frameSize: 0, delay };
+    const blockSize = wanted >= 8 * LARGE_BLOCK ? LARGE_BLOCK : BLOCK;
+    const blocks = Math.max(2, Math.floor(wanted / blockSize));
+    return { blocks, blockSize, frameSize: 0, delay };
   }
   const frameSize = Math.min(65536, 2 ** Math.ceil(Math.log2(mtu + SLOT_OVERHEAD)));
   const blockSize = Math.max(4 * page, frameSize);
@@ -144,6 +148,7 @@ function reader(arena: ArenaMemory, link: PacketLink, state: number, inbox: numb
 
   return {
     receive,
+    record: (output: number, most: number) => kernels.tpacketRecord(state, output, most),
     discard,
     ready: () => kernels.tpacketReady(state, blocks ? 1 : 0) !== 0,
     starved: () => postless || word(TPACKET_STARVED) !== 0,

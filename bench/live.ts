@@ -1,0 +1,83 @@
+// What a packet costs a live capture to nowhere, beside tcpdump's: `npm run bench -- live [--runs N] [--json FILE]`.
+// As root; it makes namespaces of its own. CPU time of all threads, from /proc, without starting up.
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
+import { type Comparison, startBench } from "./compare.js";
+import { ended, MAIN, makeRow, type Row, sleep } from "./peers.js";
+
+const WARM_UP = 200_000; // packets
+const PACKETS = 600_000;
+const DRAINED = 400; // milliseconds after the last packet
+
+function cpuOf(pid: number): number {
+  return readdirSync(`/proc/${pid}/task`)
+    .map((thread) => Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "utf8").split(" ")[0]))
+    .reduce((sum, nanoseconds) => sum + nanoseconds, 0);
+}
+
+function generate(row: Row, packets: number, rate: string, size: string): void {
+  execFileSync(
+    "ip",
+    [
+      ...["netns", "exec", row.left, "taskset", "-c", "1", process.execPath, MAIN, "generate", "packet:e0"],
+      ...["--count", String(packets), "--rate", rate, "--size", size],
+    ],
+    { stdio: "pipe" },
+  );
+}
+
+/** Waits until a pattern stands on standard error. */
+async function told(child: ChildProcess, said: () => string, pattern: RegExp): Promise<void> {
+  for (let tries = 0; !pattern.test(said()); tries++) {
+    if (tries > 200 || child.exitCode !== null) throw new Error(`${child.spawnargs.join(" ")}: ${said()}`);
+    await sleep(50);
+  }
+}
+
+/** CPU nanoseconds a packet of a capture that is sent packets at a rate. */
+async function capture(row: Row, rate: string, size: string, command: readonly string[]): Promise<number> {
+  // `ip` and `taskset` become the program that they start.
+  const child = spawn("ip", ["netns", "exec", row.middle, "taskset", "-c", "0", ...command], {
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  let text = "";
+  child.stderr.on("data", (data) => {
+    text += data;
+  });
+  try {
+    await told(child, () => text, /listening on/);
+    generate(row, WARM_UP, rate, size);
+    await sleep(DRAINED);
+    const before = cpuOf(child.pid ?? 0);
+    generate(row, PACKETS, rate, size);
+    await sleep(DRAINED);
+    const used = cpuOf(child.pid ?? 0) - before;
+    child.kill("SIGINT");
+    await told(child, () => text, /dropped by kernel/);
+    const captured = Number(/(\d+) packets captured/.exec(text)?.[1]);
+    if (captured < 0.9 * (WARM_UP + PACKETS)) throw new Error(`too few packets came: ${text}`);
+    return used / (captured - WARM_UP);
+  } finally {
+    await ended(child, 3000);
+  }
+}
+
+function comparisons(row: Row): readonly Comparison[] {
+  return (process.env.XS ?? "60,1514").split(",").map((size) => ({
+    name: `capture to /dev/null, ${size} bytes at 200,000 packets a second`,
+    unit: "ns CPU a packet",
+    against: "tcpdump -w /dev/null",
+    goal: "≤ 0.7",
+    ours: () => capture(row, "200kpps", size, [process.execPath, MAIN, "capture", "v0", "-w", "/dev/null"]),
+    peer: () => capture(row, "200kpps", size, ["tcpdump", "-i", "v0", "-w", "/dev/null"]),
+  }));
+}
+
+const bench = startBench("live");
+const row = makeRow();
+try {
+  for (const comparison of comparisons(row)) await bench.compare(comparison);
+} finally {
+  row.remove();
+}
+bench.finish();
