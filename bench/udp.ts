@@ -28,6 +28,7 @@ function half(task: DemoTask): { ready: Promise<void>; result: Promise<Result> }
   });
   const result = new Promise<Result>((resolve, reject) => {
     worker.on("message", (message: DemoMessage) => {
+      if ("owner" in message) return;
       if ("ready" in message) ready();
       else resolve(message.result);
     });

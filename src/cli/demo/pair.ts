@@ -1,5 +1,6 @@
 import { Worker } from "node:worker_threads";
 import { type ArenaMemory, shareArena } from "../../memory/arena.js";
+import { sweepWorker } from "../../memory/owners.js";
 import { allocateRegion, freeRegion } from "../../memory/region.js";
 import type { DemoMessage, DemoSeed, DemoTask } from "./task.js";
 
@@ -32,11 +33,19 @@ export function half(
     ready = resolve;
   });
   const result = new Promise<Result>((resolve, reject) => {
+    let owner = 0;
+    let came: Result | undefined;
     worker.on("message", (message: DemoMessage) => {
-      if ("ready" in message) ready();
-      else resolve(message.result);
+      if ("owner" in message) owner = message.owner;
+      else if ("ready" in message) ready();
+      else came = message.result;
     });
     worker.on("error", reject);
+    worker.on("exit", (status) => {
+      if (owner !== 0) sweepWorker(arena, owner); // its number and its magazines
+      if (came !== undefined) resolve(came);
+      else reject(new Error(`a worker of the demo ended with status ${status}`));
+    });
   });
   return { ready: Promise.race([whenReady, result.then(() => undefined)]), result };
 }

@@ -24,6 +24,7 @@ export interface DemoSeed {
 
 /** What a half tells when it is done; `ready` comes first from a gathering half. */
 export type DemoMessage =
+  | { readonly owner: number }
   | { readonly ready: true }
   | {
       readonly result: {

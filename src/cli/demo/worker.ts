@@ -15,6 +15,7 @@ type Result = Extract<DemoMessage, { readonly result: unknown }>["result"];
 const { task } = workerData as DemoSeed;
 const memory = memoryOf(defaultArena());
 const tell = (message: DemoMessage) => parentPort?.postMessage(message);
+tell({ owner: memory.worker });
 /** After so long without a datagram a gathering half believes that no more will come. */
 const SILENCE_MS = 3000;
 
