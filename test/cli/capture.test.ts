@@ -97,6 +97,34 @@ async function closingLines(child: ChildProcess): Promise<string> {
   return text;
 }
 
+test("tags, sizes and a snap length come out of the ring as tcpdump sees them", async (t) => {
+  const lan = makeNamespaces(t, "a", "b");
+  if (lan === undefined) return;
+  makeVeth({ namespace: lan.a, name: "e0" }, { namespace: lan.b, name: "e0" });
+  for (const name of ["a", "b"] as const)
+    runIn(lan[name], "sh", "-c", "echo 1 > /proc/sys/net/ipv6/conf/e0/disable_ipv6");
+  const dir = folder(t);
+  for (const [name, ...more] of [["whole.pcap"], ["cut.pcapng", "-s", "70"]]) {
+    const [ours, theirs] = [join(dir, name), join(dir, "theirs.pcap")];
+    const peer = startIn(t, lan.b, "tcpdump", "-i", "e0", "-c", "400", ...more, "-w", theirs);
+    await told(peer, /listening on/);
+    const ended = once(peer, "close");
+    const child = startIn(t, lan.b, process.execPath, MAIN, "capture", "e0", ...more, "-w", ours);
+    await told(child, /listening on e0/);
+    for (const template of ["eth/vlan(id=7)/ipv4/udp", "eth/ipv4/udp"])
+      runIn(
+        ...[lan.a, process.execPath, MAIN, "generate", "packet:e0", "--template", template],
+        ...["--size", "imix", "--count", "200", "--rate", "5kpps"],
+      );
+    await ended; // tcpdump ends once it has them all
+    child.kill("SIGINT");
+    const lines = await closingLines(child);
+    assert.match(lines, /400 packets captured\n400 packets received by filter\n0 packets dropped/);
+    assert.match(packetsOf(ours), /8100 0007/);
+    assert.equal(packetsOf(ours), packetsOf(theirs));
+  }
+});
+
 test("SIGUSR1 tells the counts, and SIGKILL leaves a file that can be read", async (t) => {
   const lan = makeNamespaces(t, "a", "b");
   if (lan === undefined) return;

@@ -2,6 +2,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import {
+  OUTPUT_END,
+  OUTPUT_PCAPNG,
+  OUTPUT_POSITION,
+  OUTPUT_SIZE,
+  OUTPUT_SNAPLEN,
+  OUTPUT_UNITS,
+} from "../../src/kernels/captures.js";
 import { BURST_COUNT, BURST_DESCS, BURST_PACKETS } from "../../src/kernels/structs.js";
 import {
   INBOX_CONTROL_SIZE,
@@ -111,8 +119,12 @@ test("messages with any lengths, flags and control bytes yield packets within fr
   );
 });
 
-for (const blocks of [false, true])
-  test(`a ring of ${blocks ? "blocks" : "slots"} with any bytes in it is never read outside, nor believed for ever`, () => {
+for (const [blocks, records] of [
+  [false, false],
+  [true, false],
+  [true, true],
+])
+  test(`a ring of ${blocks ? "blocks" : "slots"} with any bytes in it is never read outside, nor believed for ever${records ? ", into a capture file" : ""}`, () => {
     const arena = createArenaMemory({ bytes: 32 * 2 ** 20 });
     const { u8, u32, u64, kernels } = arena;
     const burst = createBurst(arena, 64);
@@ -120,7 +132,28 @@ for (const blocks of [false, true])
     const regions = createRegions(arena);
     const ring = regions.take(16384);
     const state = regions.take(TPACKET_SIZE);
+    const output = regions.take(OUTPUT_SIZE);
+    const room = regions.take(16384);
     const unitSize = blocks ? 8192 : 2048;
+    const receive = () => (blocks ? kernels.tpacketBlocks(state, burst) : kernels.tpacketSlots(state, burst));
+    const record = () => {
+      u8.fill(0xee, room + 9000, room + 9064);
+      setWords(arena, output, [
+        [OUTPUT_POSITION, room],
+        [OUTPUT_END, room + 9000],
+        [OUTPUT_PCAPNG, 1],
+        [OUTPUT_UNITS, 1e9],
+        [OUTPUT_SNAPLEN, 8000],
+      ]);
+      const got = kernels.tpacketRecord(state, output, 70);
+      const written = u32[(output + OUTPUT_POSITION) >>> 2] - room;
+      assert.ok(written <= 9000);
+      assert.ok(u8.subarray(room + 9000, room + 9064).every((byte) => byte === 0xee));
+      let found = 0;
+      for (let at = 0; at < written; at += u32[(room + at + 4) >>> 2]) found++;
+      assert.equal(found, got);
+      return got;
+    };
     const words = fc.array(
       fc.oneof(
         fc.constantFrom(0, 1, 3, 48, 64, 66, 80, 100, 0xffff, 0xffffffff),
@@ -148,7 +181,7 @@ for (const blocks of [false, true])
           else u32[at >>> 2] |= 1;
         }
         for (let rounds = 0; rounds < 100; rounds++) {
-          const got = blocks ? kernels.tpacketBlocks(state, burst) : kernels.tpacketSlots(state, burst);
+          const got = records ? record() : receive();
           checkAndFree(arena, burst);
           if (got === 0) {
             if (blocks || kernels.tpacketReady(state, 0) === 0) break;

@@ -212,6 +212,25 @@ test("a filter is applied by the kernel, and nothing from before it is seen", as
   }
 });
 
+test("drops from before the filter are not counted", async (t) => {
+  const names = pair(t);
+  if (names === undefined) return;
+  for (const delay of [0, 10]) {
+    const { open, send, receive } = bench(t);
+    const source = await open(`packet:vb?buffer=512&delay=${delay}`, "in", names.two);
+    const sink = await open("packet:va", "out", names.one);
+    const frames = Array.from({ length: 5000 }, (_, index) => frame(1000, index));
+    await send(sink, frames);
+    source.attachFilter?.([[0x06, 0, 0, 0x40000]]); // ret #262144
+    assert.deepEqual(source.counters().received, { packets: 0, bytes: 0 });
+    assert.equal(source.counters().dropped.kernel, 0);
+    await send(sink, frames);
+    const got = await receive(source, 5000, { quiet: 1000 });
+    assert.ok(source.counters().dropped.kernel > 1000);
+    assert.equal(got.length + source.counters().dropped.kernel, 5000);
+  }
+});
+
 test("all interfaces at once show each packet with where it came from", async (t) => {
   const names = pair(t, 9000);
   if (names === undefined) return;

@@ -36,6 +36,8 @@ export interface CaptureOptions {
 
 /** Milliseconds that packets wait for others on their way to a file. */
 const RING_DELAY = 50;
+/** Milliseconds without a turn of the event loop. */
+const TURN_BUDGET = 4;
 
 /** Packets as the closing lines count them. */
 interface Counts {
@@ -172,10 +174,16 @@ async function pumpRecords(
     counts.captured += packets;
     return packets;
   };
-  // Blocks come late anyway: looking again and again would only cost.
-  while (!until.aborted && !enough())
-    if ((await take()) > 0 || wait === "busy") await nextTurn();
+  let turned = performance.now();
+  while (!until.aborted && !enough()) {
+    await take();
+    const asked = performance.now();
+    // Blocks come late anyway: looking again and again would only cost.
+    if (wait === "busy" || asked - turned > TURN_BUDGET) await nextTurn();
     else await driver.readable(until).catch(unlessAborted(until));
+    // What was ready at once was no turn of the event loop.
+    if (performance.now() - asked > 1 || asked - turned > TURN_BUDGET) turned = performance.now();
+  }
   if (enough()) return;
   await lastOnes(take, enough);
 }

@@ -51,7 +51,7 @@ export interface PacketLink {
 }
 
 const BLOCK = 256 * 1024; // TPACKET_V3: holds a super-frame of 64 KiB
-const LARGE_BLOCK = 2 ** 20; // where there is room for several: fewer wake-ups
+const LARGE_BLOCK = 2 * 2 ** 20; // where there is room for several: fewer wake-ups
 const SLOT_OVERHEAD = 128; // tpacket2_hdr, sockaddr_ll, virtio_net_hdr, link header and a VLAN tag, aligned
 const QUEUE_BYTES = 8 * 2 ** 20; // for packets that no slot can hold
 const SO_RCVBUFFORCE = 33;
@@ -100,12 +100,13 @@ export function createPacketReceiver(
   }
 }
 
-/** Slots (TPACKET_V2) where no packet may wait, else blocks (TPACKET_V3); a 32nd of the arena. */
+/** Slots (TPACKET_V2) in a 32nd of the arena where no packet may wait, else blocks (TPACKET_V3) in a 16th. */
 function ringFor(arena: ArenaMemory, mtu: number, { delay, buffer }: PacketOptions): PacketRing {
   const page = 1 << REGION_PAGE_SHIFT;
-  const wanted = buffer ?? Math.min(8 * 2 ** 20, arena.buffer.byteLength / 32);
+  const share = delay > 0 ? 16 : 32;
+  const wanted = buffer ?? Math.min(2 ** 28 / share, arena.buffer.byteLength / share);
   if (delay > 0) {
-    const blockSize = wanted >= 8 * LARGE_BLOCK ? LARGE_BLOCK : BLOCK;
+    const blockSize = wanted >= 4 * LARGE_BLOCK ? LARGE_BLOCK : BLOCK;
     const blocks = Math.max(2, Math.floor(wanted / blockSize));
     return { blocks, blockSize, frameSize: 0, delay };
   }
