@@ -35,6 +35,7 @@ import {
 
 let recorded: u32 = 0;
 let recordedBytes: u64 = 0;
+let receivedBytes: u64 = 0; // those behind the snap length too
 
 /** Writes the packet being looked at as a record. False: the output has no room. */
 function record(state: u32, output: u32, snaplen: u32): bool {
@@ -60,8 +61,7 @@ function record(state: u32, output: u32, snaplen: u32): bool {
   copy(to, from, left);
   recorded++;
   recordedBytes += captured;
-  add(state, TPACKET_PACKETS, 1);
-  add(state, TPACKET_BYTES, total);
+  receivedBytes += total;
   return true;
 }
 
@@ -128,9 +128,12 @@ export function tpacketBlocks(state: u32, burst: u32): u32 {
 export function tpacketRecord(state: u32, output: u32, most: u32): u32 {
   recorded = 0;
   recordedBytes = 0;
+  receivedBytes = 0;
   store<u32>(output, 0, OUTPUT_NEED);
   beginRecords(output);
   takeBlocks(state, 0, output, most);
   countRecords(output, recorded, recordedBytes);
+  store<u64>(state, load<u64>(state, TPACKET_PACKETS) + recorded, TPACKET_PACKETS);
+  store<u64>(state, load<u64>(state, TPACKET_BYTES) + receivedBytes, TPACKET_BYTES);
   return recorded;
 }
