@@ -31,6 +31,15 @@ function told(child: ChildProcess, pattern: RegExp): Promise<string> {
   });
 }
 
+/** tcpdump forgets at SIGINT what it has not read yet: it gets its time, until its file grows no more. */
+async function settled(file: string): Promise<void> {
+  for (let size = -1, now = statSync(file).size; size !== now; ) {
+    size = now;
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    now = statSync(file).size;
+  }
+}
+
 /** Every packet of a capture in hexadecimal, as tcpdump prints it. */
 function packetsOf(file: string, ...filter: string[]): string {
   return execFileSync("tcpdump", ["-r", file, "-t", "-nn", "-xx", ...filter], {
@@ -76,6 +85,7 @@ test("capture writes what tcpdump captures of the same traffic, and closes with 
   );
   await told(child, /listening on e0/);
   runIn(lan.a, "ping", "-c", "20", "-i", "0.01", "-s", "1200", "10.9.0.2");
+  await settled(theirs);
   for (const one of [peer, child]) one.kill("SIGINT");
   const [lines] = await Promise.all([closingLines(child), once(peer, "close")]);
   assert.match(lines, /40 packets captured\n40 packets received by filter\n0 packets dropped by kernel\n$/);
