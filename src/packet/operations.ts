@@ -105,16 +105,23 @@ export function tailroom(context: PacketContext, burst: number, packet: number):
 
 /** Removes `bytes` from the front; emptied descriptors go, but for one. */
 export function pull(context: PacketContext, burst: number, packet: number, bytes: number): void {
-  const { u32, kernels } = context.arena;
+  const { kernels } = context.arena;
   const length = kernels.packetLength(burst, packet);
   if (!(bytes >= 0 && bytes <= length)) throw outOfPacket(`pulling ${bytes} bytes`, length);
   const word = descriptorWord(context, burst, packet);
   const { position, within } = locate(context, burst, packet, bytes);
-  u32[word + 4 * position] += within;
-  u32[word + 4 * position + 2] -= within;
+  advance(context, word + 4 * position, within);
   if (position === 0) return;
   kernels.packetRelease(burst, packet, 0, position);
   splice(context, burst, packet, 0, position, 0);
+}
+
+/** Moves a descriptor's start on. One that is empty then stays within its frame: at its end it would name the next. */
+function advance(context: PacketContext, word: number, bytes: number): void {
+  const { u32, frameSize } = context.arena;
+  u32[word] += bytes;
+  u32[word + 2] -= bytes;
+  if (bytes > 0 && u32[word] % frameSize === 0) u32[word]--;
 }
 
 /** Adds `bytes` zeroed bytes at the front, at most a frame. */
@@ -306,14 +313,13 @@ export function join(
 
 /** Cuts the packet at `at`: returns a slot with what follows. The frame at the cut is shared by both. */
 export function split(context: PacketContext, burst: number, packet: number, at: number): number {
-  const { u32, kernels } = context.arena;
+  const { kernels } = context.arena;
   const length = kernels.packetLength(burst, packet);
   if (!(at >= 0 && at <= length)) throw outOfPacket(`a cut at ${at}`, length);
   const { position, within } = locate(context, burst, packet, at);
   const slot = share(context, burst, packet, position);
   const head = descriptorWord(context, slot, 0);
-  u32[head] += within;
-  u32[head + 2] -= within;
+  advance(context, head, within);
   trim(context, burst, packet, length - at);
   count(context.ledger.created, "split");
   return slot;

@@ -179,6 +179,23 @@ test("long random sequences of operations agree with a Buffer and lose no frame"
   );
 });
 
+test("a packet that ends with its frame can be emptied and cut without touching the frame behind", () => {
+  const bench = makeBench(2048);
+  const total = freeFrames(bench.arena);
+  addPacket(bench, [Buffer.alloc(1848, 7)], 200); // 200 + 1848: to the frame's last byte
+  addPacket(bench, [Buffer.alloc(2048, 9)], 0);
+  const burst = viewBurst(bench);
+  const rest = burst.at(0).split(1848);
+  assert.equal(rest.length, 0);
+  rest.release();
+  burst.at(0).pull(1848);
+  const empty = burst.at(0).split(0);
+  empty.release();
+  assert.deepEqual(Buffer.from(burst.at(1).copy()), Buffer.alloc(2048, 9));
+  emptyBurst(bench);
+  assert.equal(freeFrames(bench.arena), total);
+});
+
 test("a flyweight moves over its burst, and throws once the burst is gone", () => {
   const bench = makeBench();
   for (let i = 0; i < 8; i++) addPacket(bench, [Buffer.from([i, 0x12, 0x34, 0x56, 0x78])]);
