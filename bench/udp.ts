@@ -1,13 +1,10 @@
 // UDP over loopback, into whole chunks: scatter and gather over udp: against node:dgram and Buffer.concat, sender
 // and receiver in a thread each. The halves are those that `millrace demo` runs.
-import { Worker } from "node:worker_threads";
-import type { DemoMessage, DemoSeed, DemoTask } from "../src/cli/demo/task.js";
+import { half } from "../src/cli/demo/pair.js";
+import type { DemoTask } from "../src/cli/demo/task.js";
 import { createArena, memoryOf } from "../src/flow/arena.js";
-import { shareArena } from "../src/memory/arena.js";
 import { allocateRegion, freeRegion } from "../src/memory/region.js";
 import { startBench } from "./compare.js";
-
-type Result = Extract<DemoMessage, { readonly result: unknown }>["result"];
 
 const PAYLOAD = 1388; // with 12 bytes of RTP 1,400
 const CHUNK_BYTES = 2 ** 20;
@@ -17,25 +14,6 @@ const bench = startBench("udp");
 const arena = memoryOf(createArena({ bytes: 512 * 2 ** 20 }));
 const source = arena.kernels.claimFrames(CHUNK_BYTES / arena.frameSize) >>> 0;
 for (let at = 0; at < CHUNK_BYTES; at += 4) arena.u32[(source + at) >>> 2] = Math.imul(at, 2654435761);
-
-/** One half in a worker; `ready` once it can receive. */
-function half(task: DemoTask): { ready: Promise<void>; result: Promise<Result> } {
-  const seed: DemoSeed = { millrace: shareArena(arena), task };
-  const worker = new Worker(new URL("../src/cli/demo/worker.js", import.meta.url), { workerData: seed });
-  let ready = () => {};
-  const whenReady = new Promise<void>((resolve) => {
-    ready = resolve;
-  });
-  const result = new Promise<Result>((resolve, reject) => {
-    worker.on("message", (message: DemoMessage) => {
-      if ("owner" in message) return;
-      if ("ready" in message) ready();
-      else resolve(message.result);
-    });
-    worker.on("error", reject);
-  });
-  return { ready: whenReady, result };
-}
 
 interface Figures {
   readonly gbits: number;
@@ -52,9 +30,9 @@ async function run(
 ): Promise<Figures> {
   const progress = allocateRegion(arena, 4);
   const common = { chunkBytes: CHUNK_BYTES, chunks, payload: PAYLOAD, source, progress };
-  const receiving = half({ ...common, role: gather, locator: locator.gather });
+  const receiving = half(arena, { ...common, role: gather, locator: locator.gather });
   await receiving.ready;
-  const sending = half({ ...common, role: send, locator: locator.send });
+  const sending = half(arena, { ...common, role: send, locator: locator.send });
   const [, got] = await Promise.all([sending.result, receiving.result]);
   freeRegion(arena, progress, 4);
   if (got.wrong > 0) throw new Error(`${got.wrong} chunks differ from what was sent`);

@@ -1,4 +1,4 @@
-import { BURST_PACKETS, VERDICT_PASS, VERDICT_ROUTE } from "../kernels/structs.js";
+import { BURST_PACKETS, VERDICT_ASIDE, VERDICT_PASS, VERDICT_ROUTE } from "../kernels/structs.js";
 import { createRss, type Rss } from "../packet/rss.js";
 import { add } from "./account.js";
 import type { OpenPort } from "./port.js";
@@ -55,7 +55,7 @@ export function createDistributor(
       counts.sent += before - left;
       if (left > 0) {
         add(counts.dropped, gone.has(index) ? "worker" : "output", left);
-        kernels.burstVerdict(burst, VERDICT_PASS, ASIDE);
+        kernels.burstVerdict(burst, VERDICT_PASS, VERDICT_ASIDE);
       }
     }
     source.release();
@@ -100,6 +100,3 @@ export function createDistributor(
     close: () => rss.close(),
   };
 }
-
-/** A verdict that nobody acts upon. */
-const ASIDE = 253;

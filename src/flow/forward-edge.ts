@@ -1,5 +1,12 @@
 import { MillraceError } from "../errors.js";
-import { BURST_METAS, BURST_PACKETS, META_SIZE, META_VERDICT, VERDICT_PASS } from "../kernels/structs.js";
+import {
+  BURST_METAS,
+  BURST_PACKETS,
+  META_SIZE,
+  META_VERDICT,
+  VERDICT_ASIDE,
+  VERDICT_PASS,
+} from "../kernels/structs.js";
 import { hardwareAddress } from "../linux/links.js";
 import type { ArenaMemory } from "../memory/arena.js";
 import { createBurst, destroyBurst } from "../memory/burst.js";
@@ -20,8 +27,6 @@ export interface MacRewrite {
 
 const SPARE = 4096; // descriptors: some 30 of the kernel's largest super-frames
 const ETHERNET_HEADER = 14;
-/** A verdict that nobody acts upon. */
-export const ASIDE = 253;
 const SWAP = 1;
 const SET_DESTINATION = 2;
 const SET_SOURCE = 4;
@@ -100,7 +105,7 @@ export function createEdge(arena: ArenaMemory, can: Capabilities, rewrite: MacRe
     const packets = u32[(burst + BURST_PACKETS) >>> 2];
     for (let packet = rest; packet < packets; packet++) {
       const verdict = metas + packet * META_SIZE + META_VERDICT;
-      if (u8[verdict] === VERDICT_PASS) u8[verdict] = ASIDE;
+      if (u8[verdict] === VERDICT_PASS) u8[verdict] = VERDICT_ASIDE;
     }
     return rest < packets;
   }
@@ -109,7 +114,7 @@ export function createEdge(arena: ArenaMemory, can: Capabilities, rewrite: MacRe
     spare,
     fit,
     prepare(burst) {
-      kernels.burstVerdict(burst, ASIDE, VERDICT_PASS);
+      kernels.burstVerdict(burst, VERDICT_ASIDE, VERDICT_PASS);
       const again = spare !== 0 && kernels.burstSuperFrames(burst) > 0 && cut(burst);
       fit(burst);
       if (spare !== 0 && u32[(spare + BURST_PACKETS) >>> 2] > 0) fit(spare);

@@ -1,5 +1,5 @@
 import { MillraceError } from "../errors.js";
-import { BURST_PACKETS, VERDICT_PASS } from "../kernels/structs.js";
+import { BURST_PACKETS, VERDICT_ASIDE, VERDICT_PASS } from "../kernels/structs.js";
 import type { ArenaMemory } from "../memory/arena.js";
 import { createBurst, destroyBurst, throwFault } from "../memory/burst.js";
 import { createBurstView } from "../packet/burst.js";
@@ -7,7 +7,7 @@ import { packetContext, reasonsOf } from "../packet/context.js";
 import type { Burst } from "../packet/types.js";
 import type { PortDriver } from "../ports/port.js";
 import { addAll, isKernelDrop } from "./account.js";
-import { ASIDE, createEdge, type ForwardEdge, type MacRewrite } from "./forward-edge.js";
+import { createEdge, type ForwardEdge, type MacRewrite } from "./forward-edge.js";
 import type { OpenPort } from "./port.js";
 import { emptySums, type Sums } from "./report.js";
 import { nextTurn, type Wait } from "./source.js";
@@ -108,7 +108,7 @@ export function createForwarding(a: OpenPort, b: OpenPort, options: ForwardOptio
       for (const one of directions) {
         for (const burst of one.edge.spare === 0 ? [one.burst] : [one.burst, one.edge.spare]) {
           arena.kernels.burstVerdict(burst, VERDICT_PASS, stopped);
-          arena.kernels.burstVerdict(burst, ASIDE, stopped);
+          arena.kernels.burstVerdict(burst, VERDICT_ASIDE, stopped);
           throwFault(arena, burst, arena.kernels.burstRelease(burst, one.tally.offset));
         }
         destroyBurst(arena, one.burst);
@@ -234,7 +234,7 @@ function sumUp(
   }
   for (const { burst, edge } of running)
     for (const one of edge.spare === 0 ? [burst] : [burst, edge.spare])
-      sums.held += arena.kernels.burstCount(one, VERDICT_PASS) + arena.kernels.burstCount(one, ASIDE);
+      sums.held += arena.kernels.burstCount(one, VERDICT_PASS) + arena.kernels.burstCount(one, VERDICT_ASIDE);
   for (const { tally } of directions) {
     addAll(sums.dropped, tally.dropped());
     const passed = tally.passed();

@@ -4,7 +4,6 @@ import {
   C_HEADS,
   C_HIGH,
   C_LOW,
-  C_PACKETS,
   C_PEER,
   CHUNK_HEAD_BYTES,
   E_CHUNK,
@@ -24,6 +23,7 @@ import {
   G_NANOSECONDS,
   G_NOW,
   G_SECONDS,
+  MODE_ANY_PEER,
   MODE_OFFSET,
   MODE_SUM,
   S_HIGH,
@@ -119,7 +119,7 @@ export function createGather(arena: ArenaMemory, options: GatherOptions, source:
   const peerText = (number: number) => source.peer?.(number) ?? peerName(arena, scan.peers, number);
   const streamText = (peer: number, low: bigint, high: bigint) => {
     const name = layout.streamText(low, high);
-    const sender = plan.mode & 32 ? "" : peerText(peer);
+    const sender = plan.mode & MODE_ANY_PEER ? "" : peerText(peer);
     return sender !== "" && name !== "" ? `${sender}/${name}` : sender + name;
   };
   let linearized = 0;
@@ -292,9 +292,4 @@ export function createGather(arena: ArenaMemory, options: GatherOptions, source:
     },
   };
   return gather;
-}
-
-/** Datagrams of a finished chunk, for accounts. */
-export function datagramsOf(chunk: ChunkView): number {
-  return chunk.home.arena.u32[(chunk.record + C_PACKETS) >>> 2];
 }

@@ -1,4 +1,11 @@
-import { BURST_METAS, BURST_PACKETS, META_SIZE, META_VERDICT, VERDICT_PASS } from "../kernels/structs.js";
+import {
+  BURST_METAS,
+  BURST_PACKETS,
+  META_SIZE,
+  META_VERDICT,
+  VERDICT_ASIDE,
+  VERDICT_PASS,
+} from "../kernels/structs.js";
 import type { ArenaMemory } from "../memory/arena.js";
 import { createBurst, destroyBurst, throwFault } from "../memory/burst.js";
 import { packetContext } from "../packet/context.js";
@@ -41,7 +48,7 @@ export function createOutlet(arena: ArenaMemory, driver: PortDriver): Outlet {
         await sendAll(spare, signal);
         throwFault(arena, spare, arena.kernels.burstRelease(spare, 0));
         if (rest >= packets) return;
-        arena.kernels.burstVerdict(burst, ASIDE, VERDICT_PASS);
+        arena.kernels.burstVerdict(burst, VERDICT_ASIDE, VERDICT_PASS);
       }
     },
     close() {
@@ -50,12 +57,9 @@ export function createOutlet(arena: ArenaMemory, driver: PortDriver): Outlet {
   };
 }
 
-/** A verdict that nobody acts upon. */
-const ASIDE = 253;
-
 function setAside(arena: ArenaMemory, burst: number, first: number, packets: number): void {
   const verdicts = arena.u32[(burst + BURST_METAS) >>> 2] + META_VERDICT;
   for (let packet = first; packet < packets; packet++)
     if (arena.u8[verdicts + packet * META_SIZE] === VERDICT_PASS)
-      arena.u8[verdicts + packet * META_SIZE] = ASIDE;
+      arena.u8[verdicts + packet * META_SIZE] = VERDICT_ASIDE;
 }

@@ -5,6 +5,7 @@ import {
   META_SECONDS,
   META_SIZE,
   META_VERDICT,
+  VERDICT_ASIDE,
   VERDICT_PASS,
 } from "../kernels/structs.js";
 import { linkTypeNumber, linkTypeOf } from "../ports/pcap/link-types.js";
@@ -42,8 +43,6 @@ export interface Playback {
   close(): void;
 }
 
-/** Packets that wait for their time; no port takes them. */
-const ASIDE = 253;
 /** Packets sent between two looks at the pacer, at most. */
 const GROUP = 32;
 
@@ -94,7 +93,7 @@ async function playOnce(
         sending.edge(burst);
         await send(packets);
       } finally {
-        arena.kernels.burstVerdict(burst, ASIDE, VERDICT_PASS);
+        arena.kernels.burstVerdict(burst, VERDICT_ASIDE, VERDICT_PASS);
         releaseSending(sending);
       }
     }
@@ -116,7 +115,7 @@ function release(sending: Sending, from: number, to: number): number {
   let bytes = 0;
   for (let packet = from; packet < to; packet++) {
     const verdict = metas + packet * META_SIZE + META_VERDICT;
-    if (arena.u8[verdict] !== ASIDE) continue;
+    if (arena.u8[verdict] !== VERDICT_ASIDE) continue;
     arena.u8[verdict] = VERDICT_PASS;
     bytes += arena.kernels.packetLength(burst, packet);
   }
@@ -128,7 +127,7 @@ function atRate(sending: Sending, rate: Rate): (packets: number) => Promise<void
   const { arena, burst, until } = sending;
   const group = rate.unit === "packets" && rate.perSecond < 1000 * GROUP ? 1 : GROUP;
   return async (packets) => {
-    arena.kernels.burstVerdict(burst, VERDICT_PASS, ASIDE);
+    arena.kernels.burstVerdict(burst, VERDICT_PASS, VERDICT_ASIDE);
     for (let from = 0; from < packets; from += group) {
       const to = Math.min(packets, from + group);
       const bytes = release(sending, from, to);
@@ -156,7 +155,7 @@ function asCaptured(sending: Sending, speed: number): (packets: number) => Promi
     return begun + ((seconds - base.seconds) * 1000 + milliseconds - first) / speed;
   };
   return async (packets) => {
-    arena.kernels.burstVerdict(burst, VERDICT_PASS, ASIDE);
+    arena.kernels.burstVerdict(burst, VERDICT_PASS, VERDICT_ASIDE);
     for (let from = 0; from < packets; ) {
       await sleepUntil(due(from), until);
       const now = performance.now();

@@ -1,6 +1,6 @@
 import { MillraceError } from "../errors.js";
 import type { Filter } from "../filter/compile.js";
-import { BURST_METAS, META_SIZE, META_VERDICT, VERDICT_PASS } from "../kernels/structs.js";
+import { BURST_METAS, META_SIZE, META_VERDICT, VERDICT_ASIDE, VERDICT_PASS } from "../kernels/structs.js";
 import type { ArenaMemory } from "../memory/arena.js";
 import { BurstView, createBurstView } from "../packet/burst.js";
 import { PacketView } from "../packet/packet.js";
@@ -162,12 +162,12 @@ export class OpenPort implements Port {
     const verdict = u32[(burst + BURST_METAS) >>> 2] + index * META_SIZE + META_VERDICT;
     if (u8[verdict] !== VERDICT_PASS) return 0;
     // Everything but this packet steps aside for a moment.
-    kernels.burstVerdict(burst, VERDICT_PASS, ASIDE);
+    kernels.burstVerdict(burst, VERDICT_PASS, VERDICT_ASIDE);
     u8[verdict] = VERDICT_PASS;
     try {
       return this.sendFrom(burst, index);
     } finally {
-      kernels.burstVerdict(burst, ASIDE, VERDICT_PASS);
+      kernels.burstVerdict(burst, VERDICT_ASIDE, VERDICT_PASS);
     }
   }
 
@@ -216,9 +216,6 @@ export class OpenPort implements Port {
     if (this.closing !== undefined) throw new MillraceError("ERR_CLOSED", `${this.locator} is closed`);
   }
 }
-
-/** A verdict that nobody acts upon. */
-const ASIDE = 253;
 
 /** Opens a port for the engine; `direction` undefined: the kind's own default. */
 export async function openPort(

@@ -45,6 +45,8 @@ export const VERDICT_PASS = 0;
 export const VERDICT_MOVED = 255;
 /** Accounted for by whoever looked at it (gather); its frames are still the burst's to free. */
 export const VERDICT_TAKEN = 254;
+/** Passed over for the moment: whoever set it makes it PASS again. */
+export const VERDICT_ASIDE = 253;
 export const VERDICT_ROUTE = 128;
 
 // Burst: up to `capacity` descriptors and as many packets, in the arena, 64 bytes of header.

@@ -92,11 +92,3 @@ export function sweepWorker(arena: ArenaMemory, gone: number): number {
     if (arena.u32[page] === gone) Atomics.store(arena.u32, page, 0);
   return freed;
 }
-
-/** Lets a thread leave an arena in good order: its own sweep, done by another thread. */
-export function adoptRegion(arena: ArenaMemory, from: number): void {
-  const pages = arena.u32[(arena.control + CONTROL_PAGES) >>> 2] >>> 2;
-  const count = arena.u32[(arena.control + CONTROL_PAGE_COUNT) >>> 2];
-  for (let page = pages; page < pages + count; page++)
-    if (arena.u32[page] === from) Atomics.store(arena.u32, page, arena.worker);
-}

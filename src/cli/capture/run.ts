@@ -1,7 +1,7 @@
 import { MillraceError } from "../../errors.js";
 import { compileFilter } from "../../filter/compile.js";
-import { compileModule, instantiateClassifier } from "../../filter/wasm.js";
 import { type OpenPort, openPort } from "../../flow/port.js";
+import { attachPortFilter } from "../../flow/port-filter.js";
 import { nextTurn } from "../../flow/source.js";
 import { BURST_METAS, META_SIZE, META_VERDICT, VERDICT_PASS } from "../../kernels/structs.js";
 import { createBurstView } from "../../packet/burst.js";
@@ -115,13 +115,10 @@ type Classify = (burst: number) => void;
 /** Puts the filter into the port where it has a place for it; else returns what runs it over a burst. */
 function setFilter(port: OpenPort, { expression, snaplen }: CaptureOptions): Classify | undefined {
   if (expression === "") return undefined;
-  const { memory, driver } = port;
-  const { linkType, live } = driver.can;
-  const { program } = compileFilter(expression, { linkType, snaplen, tagsBeside: live });
-  if (driver.attachFilter?.(program) !== undefined) return undefined;
-  const classifier = instantiateClassifier(compileModule([program]), memory.memory);
-  const verdict = reasonsOf(memory).number("filter");
-  return (burst) => void classifier.classify(0, burst, verdict, 0);
+  const { linkType, live } = port.can;
+  const compiled = compileFilter(expression, { linkType, snaplen, tagsBeside: live });
+  const filter = attachPortFilter(port.memory, port.driver, compiled);
+  return filter.place === "wasm" ? filter.apply : undefined;
 }
 
 function fileOptions(port: OpenPort, options: CaptureOptions, counts: Counts): FileOptions {
