@@ -91,7 +91,6 @@ export function planGather(options: GatherOptions, layout: CompiledLayout, place
   const ends = layout.hasEnd || layout.hasChunk;
   if (!ends && chunkSize === 0)
     refuse(`nothing ends a chunk of the layout ${layout.name}`, "give a chunk size (--chunk-size BYTES)");
-  const ids = layout.chunkIds;
   const mode =
     (byOffset ? MODE_OFFSET : 0) |
     (placement.by === "arrival" ? MODE_ARRIVAL : 0) |
@@ -99,7 +98,7 @@ export function planGather(options: GatherOptions, layout: CompiledLayout, place
     (options.checksum && !options.linked ? MODE_SUM : 0) |
     (place.live ? MODE_LIVE : 0) |
     (place.merged ? MODE_ANY_PEER : 0) |
-    (ids.kind === "counter" ? MODE_COUNTER : 0) |
+    (layout.chunkIds === "counter" ? MODE_COUNTER : 0) |
     (layout.hasStart ? MODE_HAS_START : 0) |
     (layout.hasEnd ? MODE_HAS_END : 0) |
     (options.onGap === undefined ? 0 : MODE_EVENTS);
@@ -117,8 +116,7 @@ export function planGather(options: GatherOptions, layout: CompiledLayout, place
     ),
     maxStreams: wholeNumber("maxStreams", options.maxStreams ?? 1024, 1, 1_000_000),
     sequenceBits,
-    idFirst: ids.kind === "counter" ? ids.first : 0n,
-    idLast: ids.kind === "counter" ? ids.last : 2n ** 64n - 1n,
+    idBounds: layout.idBounds,
     timeout: wholeNumber("timeout", options.timeout ?? 100, 1, 3_600_000),
   };
 }

@@ -12,8 +12,7 @@ import {
   G_EVENTS,
   G_GAP,
   G_HELD_FREE,
-  G_ID_FIRST,
-  G_ID_LAST,
+  G_ID_BOUNDS,
   G_MAX_BYTES,
   G_MODE,
   G_OPEN,
@@ -44,8 +43,8 @@ export interface GatherPlan {
   readonly maxBytes: number;
   readonly maxStreams: number;
   readonly sequenceBits: number;
-  readonly idFirst: bigint;
-  readonly idLast: bigint;
+  /** First and last chunk id of each case of the layout, by its number. */
+  readonly idBounds: readonly (readonly [first: bigint, last: bigint])[];
   readonly timeout: number;
 }
 
@@ -97,6 +96,7 @@ export function createGatherState(arena: ArenaMemory, plan: GatherPlan): GatherS
   const eventsAt = place(E_SIZE * EVENTS);
   const heldAt = place(H_SIZE * HELD_RECORDS);
   const windowsAt = place(sequenced ? windowBytes * streams : 0);
+  const boundsAt = place(16 * plan.idBounds.length);
   const offset = allocateRegion(arena, places.bytes);
   const set = (field: number, value: number) => {
     arena.u32[(offset + field) >>> 2] = value;
@@ -118,8 +118,10 @@ export function createGatherState(arena: ArenaMemory, plan: GatherPlan): GatherS
   set(G_HELD_FREE, linkFree(arena, offset + heldAt, HELD_RECORDS, H_SIZE, H_NEXT));
   set(G_WINDOW_FREE, sequenced ? linkFree(arena, offset + windowsAt, streams, windowBytes, 0) : 0);
   arena.u64[(offset + G_SEQUENCE_MASK) >>> 3] = 2n ** BigInt(plan.sequenceBits) - 1n;
-  arena.u64[(offset + G_ID_FIRST) >>> 3] = plan.idFirst;
-  arena.u64[(offset + G_ID_LAST) >>> 3] = plan.idLast;
+  set(G_ID_BOUNDS, offset + boundsAt);
+  plan.idBounds.forEach((bounds, number) => {
+    arena.u64.set(bounds, (offset + boundsAt + 16 * number) >>> 3);
+  });
   arena.f64[(offset + G_TIMEOUT) >>> 3] = plan.timeout;
   return { offset, streams, chunks, free: () => freeRegion(arena, offset, places.bytes) };
 }

@@ -33,7 +33,9 @@ export interface CompiledLayout {
   /** The module, which can be handed to workers. */
   readonly module: WasmModule;
   /** What the chunk ids of the layout itself mean. */
-  readonly chunkIds: ChunkIdKind;
+  readonly chunkIds: ChunkIdKind["kind"];
+  /** First and last chunk id of each case, by its number. */
+  readonly idBounds: readonly (readonly [first: bigint, last: bigint])[];
   /** Datagrams name their chunk. */
   readonly hasChunk: boolean;
   /** Some datagram, or a changed field, says that a chunk ends with it. */
@@ -65,7 +67,8 @@ export function compileLayout(
     module,
     placement: placementOf(plan),
     cutsPerDatagram: Math.max(...plan.cases.map(({ slices }) => slices?.most ?? 1)),
-    chunkIds: base.ids,
+    chunkIds: plan.cases.find(({ ids }) => ids.kind !== "none")?.ids.kind ?? "none",
+    idBounds: [...byNumber.keys()].sort((a, b) => a - b).map((number) => idBounds(byNumber.get(number))),
     hasChunk: plan.cases.some(({ chunk }) => chunk !== undefined),
     hasEnd: plan.cases.some(({ end, changed }) => changed !== undefined || !isNever(end)),
     hasStart: plan.cases.some(({ start }) => !isNever(start)),
@@ -73,6 +76,10 @@ export function compileLayout(
     readFields: (head, kind) => readFields(byNumber.get(kind & KIND_CASE) ?? base, head),
     streamText: (low, high) => streamText(base, low | (high << 64n)),
   };
+}
+
+function idBounds(one: CasePlan | undefined): [first: bigint, last: bigint] {
+  return one?.ids.kind === "counter" ? [one.ids.first, one.ids.last] : [0n, 2n ** 64n - 1n];
 }
 
 function isNever(condition: Condition): boolean {

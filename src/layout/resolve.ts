@@ -267,6 +267,13 @@ function checkAgreement(plan: LayoutPlan): void {
       "expected the same kind of place, of as many bits, in every case",
     );
   }
+  const named = plan.cases.filter(({ ids }) => ids.kind !== "none");
+  const odd = named.find(({ ids }) => ids.kind !== named[named.length - 1].ids.kind);
+  if (odd !== undefined)
+    throw layoutError(
+      ["cases", odd.number - 1, "chunk", "ids"],
+      `expected "${named[named.length - 1].ids.kind}" as in the layout itself, got "${odd.ids.kind}"`,
+    );
   const widths = (one: CasePlan) => one.stream.map(({ bits }) => bits).join();
   const base = plan.cases[plan.cases.length - 1];
   for (const one of plan.cases)

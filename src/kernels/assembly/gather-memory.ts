@@ -35,11 +35,10 @@ import {
   G_DONE_HEAD,
   G_DONE_MASK,
   G_GAP,
-  G_ID_FIRST,
-  G_ID_LAST,
   G_LENT,
   G_MAX_BYTES,
   G_MODE,
+  G_OPEN,
   GAP_DROP,
   GAP_SKIP,
   GAP_ZERO,
@@ -67,6 +66,8 @@ import {
   S_FIRST,
   S_FLAGS,
   S_HIGH,
+  S_ID_FIRST,
+  S_ID_LAST,
   S_LAST,
   S_LAST_LENGTH,
   S_LOW,
@@ -361,7 +362,7 @@ function countLost(g: u32, s: u32, c: u32): void {
     if (id > last) count(g, N_LOST_CHUNKS, id - last - 1);
     else if (id < last) {
       // Round the end of the counter; a step backwards was a restart and is counted there.
-      const round = load<u64>(g, G_ID_LAST) - last + (id - load<u64>(g, G_ID_FIRST));
+      const round = load<u64>(s, S_ID_LAST) - last + (id - load<u64>(s, S_ID_FIRST));
       if (round < 1024) count(g, N_LOST_CHUNKS, round);
     }
   }
@@ -415,10 +416,29 @@ function out(g: u32, s: u32, c: u32): void {
   store<u32>(g, load<u32>(g, G_LENT) + 1, G_LENT);
 }
 
-/** Sends out, oldest first, every chunk of the stream that nothing is waited for. */
-export function outDone(g: u32, s: u32): void {
+/**
+ * Nothing can come before chunk `c`, the oldest under way: it follows what went out last, or no more chunks
+ * may be under way. Else one before it is waited for of which nothing has come yet.
+ */
+function isNext(g: u32, s: u32, c: u32): bool {
+  const mode = load<u32>(g, G_MODE);
+  if ((mode & MODE_OFFSET) == 0 || load<u32>(s, S_OPEN) >= load<u32>(g, G_OPEN)) return true;
+  const id = load<u64>(c, C_ID);
+  const sub = load<u32>(c, C_SUB);
+  const last = load<u64>(s, S_OUT);
+  const any = (load<u32>(s, S_FLAGS) & STREAM_HAS_OUT) != 0;
+  if (any && id == last) return sub <= load<u32>(s, S_SUB_OUT) + 1;
+  if (sub != 0) return false;
+  if ((mode & MODE_COUNTER) == 0) return true;
+  if (id == load<u64>(s, S_ID_FIRST)) return !any || last == load<u64>(s, S_ID_LAST);
+  return any && id == last + 1;
+}
+
+/** Sends out, oldest first, every chunk of the stream that nothing is waited for; the oldest in any case with `force`. */
+export function outDone(g: u32, s: u32, force: bool = false): void {
   let c = load<u32>(s, S_FIRST);
-  while (c != 0 && (load<u32>(c, C_FLAGS) & CHUNK_DONE) != 0) {
+  while (c != 0 && (load<u32>(c, C_FLAGS) & CHUNK_DONE) != 0 && (force || isNext(g, s, c))) {
+    force = false;
     const next = load<u32>(c, C_NEXT);
     store<u32>(s, next, S_FIRST);
     if (next == 0) store<u32>(s, 0, S_LAST);
@@ -434,7 +454,7 @@ export function outOldest(g: u32, s: u32): void {
   const c = load<u32>(s, S_FIRST);
   if (c == 0) return;
   store<u32>(c, load<u32>(c, C_FLAGS) | CHUNK_DONE, C_FLAGS);
-  outDone(g, s);
+  outDone(g, s, true);
 }
 
 /** Drops the chunk under way for lack of memory: it swallows what still comes for it. */

@@ -20,8 +20,6 @@ import {
   CHUNK_SIZED,
   CHUNK_STARTED,
   G_CHUNK_SIZE,
-  G_ID_FIRST,
-  G_ID_LAST,
   G_LENT,
   G_MAX_BYTES,
   G_MODE,
@@ -50,6 +48,8 @@ import {
   S_CURRENT,
   S_FIRST,
   S_FLAGS,
+  S_ID_FIRST,
+  S_ID_LAST,
   S_LAST,
   S_OPEN,
   S_OUT,
@@ -128,26 +128,30 @@ function recentState(s: u32, id: u64, sub: u32): u32 {
 }
 
 /** How far `id` lies behind `from` on the counter's circle. */
-function behind(g: u32, from: u64, id: u64): u64 {
+function behind(s: u32, from: u64, id: u64): u64 {
   if (id <= from) return from - id;
-  return from - load<u64>(g, G_ID_FIRST) + (load<u64>(g, G_ID_LAST) - id) + 1;
+  return from - load<u64>(s, S_ID_FIRST) + (load<u64>(s, S_ID_LAST) - id) + 1;
+}
+
+/** How far behind is still behind; farther, the counter began anew. Half of a small counter's circle. */
+function horizon(s: u32): u64 {
+  return min<u64>(1024, ((load<u64>(s, S_ID_LAST) - load<u64>(s, S_ID_FIRST)) >> 1) + 1);
 }
 
 /** Does chunk `a` come before (id, sub) in the stream's order? */
-function before(g: u32, a: u32, id: u64, sub: u32): bool {
+function before(g: u32, s: u32, a: u32, id: u64, sub: u32): bool {
   const other = load<u64>(a, C_ID);
   if (other == id) return load<u32>(a, C_SUB) < sub;
   if ((load<u32>(g, G_MODE) & MODE_COUNTER) == 0) return true; // opaque: in order of arrival
-  const distance = behind(g, id, other);
-  // Far behind is not behind: the counter began anew.
-  return distance < 1024 || behind(g, other, id) >= 1024;
+  const far = horizon(s);
+  return behind(s, id, other) < far || behind(s, other, id) >= far;
 }
 
 /** Just behind what went out last, though not among the chunks remembered. */
 function justPast(g: u32, s: u32, id: u64): bool {
   if ((load<u32>(g, G_MODE) & MODE_COUNTER) == 0 || (load<u32>(s, S_FLAGS) & STREAM_HAS_OUT) == 0)
     return false;
-  const distance = behind(g, load<u64>(s, S_OUT), id);
+  const distance = behind(s, load<u64>(s, S_OUT), id);
   return distance != 0 && distance <= 8;
 }
 
@@ -160,7 +164,7 @@ function openChunk(g: u32, s: u32, id: u64, sub: u32): u32 {
   store<u32>(c, sub, C_SUB);
   let previous: u32 = 0;
   let next = load<u32>(s, S_FIRST);
-  while (next != 0 && before(g, next, id, sub)) {
+  while (next != 0 && before(g, s, next, id, sub)) {
     previous = next;
     next = load<u32>(next, C_NEXT);
   }
@@ -287,6 +291,9 @@ function moveFirst(g: u32, c: u32, from: u32, to: u32): bool {
 
 /** No memory: true where the datagram is dropped with its chunk, false where the engine should wait. */
 function dropOrWait(g: u32, s: u32, c: u32, burst: u32, datagram: u32): bool {
+  // What only keeps its turn makes room first.
+  const oldest = load<u32>(s, S_FIRST);
+  if (oldest != 0 && (load<u32>(oldest, C_FLAGS) & CHUNK_DONE) != 0) outOldest(g, s);
   const lent = load<u32>(g, G_LENT);
   if (lent != 0 && (load<u32>(g, G_MODE) & MODE_LIVE) == 0) return false;
   const reason = lent != 0 ? N_OUTPUT : N_MEMORY;
@@ -549,7 +556,8 @@ function noteRestart(g: u32, s: u32, c: u32): void {
   if ((load<u32>(g, G_MODE) & MODE_COUNTER) == 0 || (load<u32>(s, S_FLAGS) & STREAM_HAS_OUT) == 0) return;
   const last = load<u64>(s, S_OUT);
   const id = load<u64>(c, C_ID);
-  if (behind(g, last, id) >= 1024 && behind(g, id, last) < 1024) return; // ahead, as it should be
+  const far = horizon(s);
+  if (behind(s, last, id) >= far && behind(s, id, last) < far) return; // ahead, as it should be
   if (id == last || load<u32>(c, C_SUB) != 0) return;
   count(g, N_RESYNC, 1);
   store<u32>(s, load<u32>(s, S_FLAGS) & ~STREAM_HAS_OUT, S_FLAGS);

@@ -7,6 +7,7 @@ import {
   G_COUNTERS,
   G_EVENT_COUNT,
   G_EVENT_LIMIT,
+  G_ID_BOUNDS,
   G_LENT,
   G_MODE,
   G_NOW,
@@ -30,6 +31,8 @@ import {
   S_FLAGS,
   S_HELD,
   S_HIGH,
+  S_ID_FIRST,
+  S_ID_LAST,
   S_LOW,
   S_NEXT_ALL,
   S_NUMBER,
@@ -53,6 +56,7 @@ import {
   CUT_IS_LOST,
   CUT_IS_MALFORMED,
   CUT_IS_OTHER,
+  CUT_KIND,
   CUT_MORE,
   CUT_STREAM_HIGH,
   CUT_STREAM_LOW,
@@ -102,7 +106,7 @@ function findStream(g: u32, peer: u32, low: u64, high: u64): u32 {
 }
 
 /** A new stream; 0: no room, even after idle ones were let go. */
-function addStream(g: u32, peer: u32, low: u64, high: u64): u32 {
+function addStream(g: u32, peer: u32, low: u64, high: u64, kind: u32): u32 {
   const sequenced = (load<u32>(g, G_MODE) & (MODE_OFFSET | MODE_ARRIVAL)) == 0;
   let s = load<u32>(g, G_STREAM_FREE);
   if (s == 0 || (sequenced && load<u32>(g, G_WINDOW_FREE) == 0)) {
@@ -114,6 +118,9 @@ function addStream(g: u32, peer: u32, low: u64, high: u64): u32 {
   store<u32>(s, peer, S_PEER);
   store<u64>(s, low, S_LOW);
   store<u64>(s, high, S_HIGH);
+  const bounds = load<u32>(g, G_ID_BOUNDS) + ((kind & 0xff) << 4); // of the case that its first datagram has
+  store<u64>(s, load<u64>(bounds), S_ID_FIRST);
+  store<u64>(s, load<u64>(bounds, 8), S_ID_LAST);
   if (sequenced) {
     const window = load<u32>(g, G_WINDOW_FREE);
     store<u32>(g, load<u32>(window), G_WINDOW_FREE);
@@ -226,14 +233,14 @@ function placeOne(g: u32, mode: u32, burst: u32, datagram: u32, cut: u32, cuts: 
     count(g, N_CONTROL_BYTES, load<u32>(datagram, DATAGRAM_LENGTH));
     taken(burst, datagram);
     if ((mode & MODE_OFFSET) == 0 || (flags & CUT_HAS_CHUNK) == 0) return true;
-    if (fresh) s = addStream(g, peer, low, high);
+    if (fresh) s = addStream(g, peer, low, high, load<u32>(cut, CUT_KIND));
     if (s == 0) return true;
     store<f64>(s, load<f64>(g, G_NOW), S_PROGRESS);
     if (what == CUT_IS_CONTROL) placeControl(g, s, burst, datagram, cut);
     return true;
   }
   if (fresh) {
-    s = addStream(g, peer, low, high);
+    s = addStream(g, peer, low, high, load<u32>(cut, CUT_KIND));
     if (s == 0) return dropOne(g, burst, datagram, N_STREAMS);
   }
   store<f64>(s, load<f64>(g, G_NOW), S_PROGRESS);
