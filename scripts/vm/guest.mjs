@@ -84,7 +84,8 @@ function prepare() {
 /** The package's file below `folder`, from there if it is there already. */
 function download(folder, name) {
   const find = () => readdirSync(folder).find((file) => file.startsWith(`${name}_`) && file.endsWith(".deb"));
-  if (find() === undefined) output("apt-get", ["download", "-qq", name], { cwd: folder });
+  if (find() === undefined)
+    output("apt-get", ["download", "-qq", "-o", "Acquire::Retries=5", name], { cwd: folder });
   return join(folder, find());
 }
 

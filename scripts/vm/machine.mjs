@@ -2,7 +2,7 @@
 
 /**
  * PCI addresses in the guest. Each card shares a hub with a NIC that the guest's kernel drives, and QEMU
- * captures what the card sends and receives to NAME.pcap in the `out` folder.
+ * captures what the card sends and receives to NAME.pcap in the folder in which it runs.
  */
 export const cards = [
   {
@@ -17,11 +17,11 @@ export const cards = [
   },
 ];
 
-function cardArguments({ name, device, peer }, hub, out) {
+function cardArguments({ name, device, peer }, hub) {
   return [
     ...["-netdev", `hubport,id=${name},hubid=${hub}`, "-device", `${device},netdev=${name}`],
     ...["-netdev", `hubport,id=${name}-peer,hubid=${hub}`, "-device", `${peer},netdev=${name}-peer`],
-    ...["-object", `filter-dump,id=${name}-dump,netdev=${name},file=${out}/${name}.pcap,maxlen=65535`],
+    ...["-object", `filter-dump,id=${name}-dump,netdev=${name},file=${name}.pcap,maxlen=65535`],
   ];
 }
 
@@ -34,8 +34,11 @@ function tapArguments() {
   ];
 }
 
-/** QEMU's arguments. KVM is not asked for: it is not to be had everywhere, and what is tested is not speed. */
-export function machineArguments({ kernel, initramfs }, out, hasTap) {
+/**
+ * QEMU's arguments, for a QEMU that runs in the folder that the guest may write to: a socket's path must be short.
+ * KVM is not asked for: it is not to be had everywhere, and what is tested is not speed.
+ */
+export function machineArguments({ kernel, initramfs }, hasTap) {
   return [
     ...["-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max", "-smp", "2", "-m", "2048"],
     ...["-M", "q35", "-nodefaults", "-display", "none", "-vga", "none", "-no-reboot"],
@@ -45,18 +48,11 @@ export function machineArguments({ kernel, initramfs }, out, hasTap) {
     ...["-device", "intel-iommu,intremap=on,device-iotlb=on"],
     ...["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"],
     // The guest's second serial port is QEMU's own monitor, so that a test can pull a cable.
-    ...[
-      "-serial",
-      "stdio",
-      "-qmp",
-      `unix:${out}/monitor,server=on,wait=off`,
-      "-serial",
-      `unix:${out}/monitor`,
-    ],
+    ...["-serial", "stdio", "-qmp", "unix:monitor,server=on,wait=off", "-serial", "unix:monitor"],
     ...["-virtfs", "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap"],
-    ...["-virtfs", `local,path=${out},mount_tag=out,security_model=none`],
+    ...["-virtfs", "local,path=.,mount_tag=out,security_model=none"],
     ...["-device", "edu,addr=05.0"],
-    ...cards.flatMap((card, hub) => cardArguments(card, hub, out)),
+    ...cards.flatMap((card, hub) => cardArguments(card, hub)),
     ...(hasTap ? tapArguments() : []),
   ];
 }

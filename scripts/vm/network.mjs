@@ -2,6 +2,7 @@
 // packets with checksums and segments left to be done. A bridge and a pair of veth follow; the kernel finishes
 // what was left as packets leave for the pair, and tcpdump sees them at its far end.
 import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "../setup.mjs";
@@ -9,18 +10,14 @@ import { root } from "../setup.mjs";
 const ADDRESS = "10.9.3.1/24";
 
 /** Sets the namespace up. Gives the words before QEMU's command line, or the reason why there is none. */
-export function makeNetwork(out) {
+export async function makeNetwork(out) {
   if (process.getuid() !== 0) return { reason: "a tap takes root" };
   if (!existsSync("/dev/net/tun")) return { reason: "there is no /dev/net/tun" };
   const netns = `mrvm${process.pid}`;
   const children = [];
-  const close = () => {
-    for (const child of children) child.kill();
+  const close = async () => {
+    for (const child of children) await end(child);
     spawnSync("ip", ["netns", "del", netns]);
-  };
-  const fail = (command, stderr) => {
-    close();
-    return { reason: `${command}: ${String(stderr).trim()}` };
   };
   const commands = [
     `ip netns add ${netns}`,
@@ -37,12 +34,40 @@ export function makeNetwork(out) {
   for (const command of commands) {
     const [program, ...args] = command.split(" ");
     const { status, stderr, error } = spawnSync(program, args, { encoding: "utf8" });
-    if (status !== 0) return fail(command, error?.message ?? stderr);
+    if (status === 0) continue;
+    await close();
+    return { reason: `${command}: ${String(error?.message ?? stderr).trim()}` };
   }
   const prefix = ["ip", "netns", "exec", netns];
-  const start = (...command) =>
-    children.push(spawn(prefix[0], [...prefix.slice(1), ...command], { stdio: "ignore" }));
-  start("tcpdump", "-i", "far", "-U", "-w", join(out, "tap.pcap"));
-  start(process.execPath, join(root, "scripts/vm/echo.mjs"));
+  const start = async (...command) => {
+    const child = spawn(prefix[0], [...prefix.slice(1), ...command], { stdio: ["ignore", "pipe", "pipe"] });
+    children.push(child);
+    await saysSomething(child);
+  };
+  try {
+    // It says where it listens once it does.
+    await start("tcpdump", "-i", "far", "-U", "-Z", "root", "-w", join(out, "tap.pcap"));
+    await start(process.execPath, join(root, "scripts/vm/echo.mjs"));
+  } catch (error) {
+    await close();
+    return { reason: error.message };
+  }
   return { prefix, close };
+}
+
+/** Resolves at a program's first words. */
+async function saysSomething(child) {
+  await new Promise((resolve, reject) => {
+    child.on("error", reject);
+    child.on("exit", (status) => reject(new Error(`${child.spawnargs.join(" ")} ended with ${status}`)));
+    for (const stream of [child.stdout, child.stderr]) stream.on("data", resolve);
+  });
+}
+
+/** Ends a program; what it has written is in its file then. */
+async function end(child) {
+  if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return;
+  const ended = once(child, "exit");
+  child.kill();
+  await ended;
 }

@@ -7,6 +7,7 @@ import { root, run, setUp } from "../setup.mjs";
 import { cache, findGuest } from "./guest.mjs";
 import { machineArguments } from "./machine.mjs";
 import { makeNetwork } from "./network.mjs";
+import { reporters } from "./no-skips.mjs";
 
 const limitSeconds = 900; // a minute and a half on two idle cores
 
@@ -26,7 +27,7 @@ function boot(guest, out, files, network) {
   const quote = (text) => `'${text.replaceAll("'", "'\\''")}'`;
   const missing = network.reason === undefined ? "" : `MILLRACE_NO_TAP=${quote(network.reason)} `;
   const environment = `${process.env.CI === undefined ? "" : `CI=${quote(process.env.CI)} `}${missing}`;
-  const node = `${environment}MILLRACE_POISON=1 ${quote(process.execPath)} --expose-gc --test-reporter=spec scripts/vm/inside.mjs`;
+  const node = `${environment}MILLRACE_POISON=1 ${quote(process.execPath)} --expose-gc ${reporters.map(quote).join(" ")} scripts/vm/inside.mjs`;
   // A device that takes its time is tested beside the others, in a process of its own.
   const isSlow = (name) => name.endsWith(".slow.test.js");
   const command = (slow) => [node, ...files.filter((name) => isSlow(name) === slow).map(quote)].join(" ");
@@ -44,7 +45,8 @@ function boot(guest, out, files, network) {
   );
   const hasTap = network.prefix !== undefined;
   const [program, ...args] = [...(network.prefix ?? []), "qemu-system-x86_64"];
-  const qemu = spawn(program, [...args, ...machineArguments(guest, out, hasTap)], {
+  const qemu = spawn(program, [...args, ...machineArguments(guest, hasTap)], {
+    cwd: out,
     stdio: ["ignore", "inherit", "inherit"],
   });
   const timer = setTimeout(() => {
@@ -72,16 +74,17 @@ if (guest === undefined) {
 const out = join(cache, "out");
 rmSync(out, { recursive: true, force: true });
 mkdirSync(out, { recursive: true });
-const network = makeNetwork(out);
+const network = await makeNetwork(out);
 let status = 1;
 try {
   status = await boot(guest, out, inside, network);
 } finally {
-  network.close?.();
+  await network.close?.();
 }
 if (status !== 0) process.exit(status);
 const after = testFiles("dist/test/vm/after", []);
 if (after.length > 0)
-  run(process.execPath, ["--test", "--test-reporter=spec", ...after], {
-    env: { ...process.env, MILLRACE_VM_OUT: out },
+  run(process.execPath, ["--test", ...reporters, ...after], {
+    // Of a run of some files, not everything was captured.
+    env: { ...process.env, MILLRACE_VM_OUT: out, ...(patterns.length === 0 ? {} : { CI: "" }) },
   });

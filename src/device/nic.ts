@@ -30,8 +30,8 @@ export interface Nic {
   readonly segmentation: boolean;
   readonly headerSplit: boolean;
   readonly hash: boolean;
-  /** Waits for the link, at most so long; false: it is still down, which is no fault. Left out: there is nothing to wait for. */
-  linkUp?(milliseconds: number): Promise<boolean>;
+  /** Waits for the link, at most so long; false: it is still down, which is no fault. A card that cannot tell is taken to be up. */
+  linkUp(milliseconds: number): Promise<boolean>;
   /** Appends what all queues have received to the burst; throws once the card was given up. Returns how many packets. */
   receive(burst: number): number;
   /** As PortDriver.send. */
@@ -80,6 +80,24 @@ export async function openNic(bus: Bus, parameters: ReadonlyMap<string, string>)
       { hint: "millrace drives the Intel 82574L and virtio network cards" },
     );
   return (await driver.load())(bus, parameters);
+}
+
+/** Asks until `isUp` says so, at most so many milliseconds. */
+export async function waitForLink(isUp: () => boolean, milliseconds: number): Promise<boolean> {
+  const limit = performance.now() + milliseconds;
+  while (!isUp()) {
+    if (performance.now() >= limit) return false;
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  return true;
+}
+
+/** Watches come a few times a second. Milliseconds beyond this between two of them are time in which everything stood still. */
+const LONGEST_LOOK = 1000;
+
+/** Milliseconds before `now` that do not count against a card that was last looked after at `last`. */
+export function stoodStill(last: number, now: number): number {
+  return Math.max(0, now - last - LONGEST_LOOK);
 }
 
 /** A whole number among options. Throws ERR_LOCATOR naming the option. */

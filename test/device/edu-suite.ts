@@ -68,7 +68,7 @@ export function testEdu(name: string, bytes: number, piece: number): void {
       const registers = device.bar(0);
       registers.write32(STATUS, 0x80);
       registers.write32(FACTORIAL, 12);
-      for await (const count of device.interrupts(0, AbortSignal.timeout(20_000))) {
+      for await (const count of device.interrupts(0, AbortSignal.timeout(120_000))) {
         assert.ok(count >= 1);
         break;
       }
@@ -82,7 +82,7 @@ export function testEdu(name: string, bytes: number, piece: number): void {
     await using device = await openDevice(name, { wait: "busy" });
     const registers = device.bar(0);
     registers.write32(FACTORIAL, 10);
-    await device.until(() => (registers.read32(STATUS) & 1) === 0, 0, AbortSignal.timeout(20_000));
+    await device.until(() => (registers.read32(STATUS) & 1) === 0, 0, AbortSignal.timeout(120_000));
     assert.equal(registers.read32(FACTORIAL), 3_628_800);
   });
 

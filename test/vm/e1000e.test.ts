@@ -19,7 +19,7 @@ import { boundSocket, isUdpTo, openRig, PLACES } from "./rig.js";
 const [place] = PLACES;
 
 test("e1000e: headers come in one frame, the data page-aligned in another", async () => {
-  const rig = await openRig(place, "?split");
+  const rig = await openRig(place, { split: "" });
   const socket = await boundSocket(place.kernel, 0);
   try {
     assert.equal(rig.port.can.headerSplit, true);
@@ -37,7 +37,7 @@ test("e1000e: headers come in one frame, the data page-aligned in another", asyn
 });
 
 test("e1000e: flows land on the queue that Toeplitz says, with their hash", async () => {
-  const rig = await openRig(place, "?queues=2");
+  const rig = await openRig(place, { queues: "2" });
   const attempts = Array.from({ length: 24 }, (_, i) => connect({ host: place.own, port: 1000 + i }));
   try {
     for (const attempt of attempts) attempt.on("error", () => {}); // nobody answers
@@ -61,7 +61,7 @@ test("e1000e: flows land on the queue that Toeplitz says, with their hash", asyn
 });
 
 test("e1000e: VLAN tags are taken off and put on by the card", async () => {
-  const rig = await openRig(place, "?vlan");
+  const rig = await openRig(place, { vlan: "" });
   ip("link", "add", "link", rig.peer, "name", "tagged", "type", "vlan", "id", "5");
   try {
     ip("addr", "add", "10.9.5.1/24", "dev", "tagged");

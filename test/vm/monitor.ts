@@ -10,7 +10,7 @@ const TTY = "/dev/ttyS1";
  */
 const RESET_PARSER = Buffer.from([0xff, 0x0a]);
 const ANSWER_TIME_MS = 1000;
-const ATTEMPTS = 10;
+const ATTEMPTS = 120;
 
 interface Answer {
   id?: string;
@@ -23,7 +23,7 @@ let asked = 0;
 async function askOnce(fd: number, execute: string, fields: object): Promise<Answer | undefined> {
   const id = `millrace-${++asked}`;
   const request = Buffer.from(`${JSON.stringify({ execute, arguments: fields, id })}\n`);
-  writeSync(fd, Buffer.concat([RESET_PARSER, request]));
+  await writeAll(fd, Buffer.concat([RESET_PARSER, request]));
   const bytes = Buffer.alloc(4096);
   let text = "";
   const end = Date.now() + ANSWER_TIME_MS;
@@ -39,6 +39,18 @@ async function askOnce(fd: number, execute: string, fields: object): Promise<Ans
     await sleep(10);
   }
   return undefined;
+}
+
+/** The terminal takes as much as it has room for. */
+async function writeAll(fd: number, bytes: Buffer): Promise<void> {
+  for (let at = 0; at < bytes.length; ) {
+    try {
+      at += writeSync(fd, bytes, at);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EAGAIN") throw error;
+      await sleep(10);
+    }
+  }
 }
 
 async function ask(fd: number, execute: string, fields: object = {}): Promise<void> {

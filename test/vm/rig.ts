@@ -2,13 +2,15 @@
 import assert from "node:assert/strict";
 import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
+import { openBus } from "../../src/device/bus/open.js";
+import { type Nic, openNic } from "../../src/device/nic.js";
+import { BURST_PACKETS } from "../../src/kernels/structs.js";
 import { type ArenaMemory, createArenaMemory } from "../../src/memory/arena.js";
-import { parseLocator } from "../../src/ports/locator.js";
-import { openNicPort } from "../../src/ports/nic/nic.js";
+import { createNicPort } from "../../src/ports/nic/nic.js";
 import type { DriverOptions, PortDriver } from "../../src/ports/port.js";
 import { drainBurst, freeFrames, newBurst, type Received } from "../device/cards.js";
 import type { Addresses } from "../device/ipv4-frames.js";
-import { macOf, setUpPeer } from "./peers.js";
+import { eventually, macOf, PATIENCE, setUpPeer } from "./peers.js";
 
 export interface Place {
   readonly name: "e1000e" | "virtio";
@@ -43,6 +45,7 @@ export const PLACES: readonly Place[] = [
 export interface Rig {
   readonly place: Place;
   readonly arena: ArenaMemory;
+  readonly nic: Nic;
   readonly port: PortDriver;
   /** Bursts for either direction. */
   readonly out: number;
@@ -50,9 +53,9 @@ export interface Rig {
   /** The kernel's interface. */
   readonly peer: string;
   readonly addresses: Addresses;
-  /** Sends all of `out`, waiting where the card is full. */
+  /** Sends all of `out`, waiting where the card is full, and until the card reports that it is sent. */
   sendAll(): Promise<void>;
-  /** Receives until `wanted` packets passed `accept`; throws after ten seconds. */
+  /** Receives until `wanted` packets passed `accept`. Throws when they never come. */
   receive(wanted: number, accept: (packet: Received) => boolean): Promise<Received[]>;
   /** Closes the port; every frame must be back. */
   close(): Promise<void>;
@@ -62,41 +65,43 @@ export function macBytes(text: string): Uint8Array {
   return Uint8Array.from(text.split(":"), (byte) => Number.parseInt(byte, 16));
 }
 
+/** Opens the card with the options of a locator, once its link is up. */
 export async function openRig(
   place: Place,
-  parameters = "",
+  options: Readonly<Record<string, string>> = {},
   wait: DriverOptions["wait"] = "adaptive",
 ): Promise<Rig> {
   const arena = createArenaMemory({ bytes: 48 * 2 ** 20, frameSize: 4096 });
   const probe = newBurst(arena);
   const free = freeFrames(arena, probe);
-  const { signal } = new AbortController();
-  const locator = parseLocator(`nic:${place.card}${parameters}`);
-  const port = await openNicPort(arena, locator, { direction: "both", wait, signal });
+  const parameters = new Map(Object.entries(options));
+  const nic = await openNic(await openBus(arena, place.card, { parameters }), parameters);
+  await eventually("the card's link is up", () => nic.linkUp(0));
+  const port = createNicPort(arena, nic, wait);
   const mac = macBytes(place.mac);
-  const peer = setUpPeer(place.peer, place.kernel, place.own, mac);
+  const peer = await setUpPeer(place.peer, place.kernel, place.own, mac);
   const out = newBurst(arena);
   const into = newBurst(arena);
   const rig: Rig = {
     place,
     arena,
+    nic,
     port,
     out,
     into,
     peer,
     addresses: { from: mac, to: macOf(peer), source: place.own, destination: place.kernel },
     sendAll: async () => {
-      let last = -1;
-      for (let first = 0; first !== last; ) {
-        last = first;
-        first = port.send(out, first);
-        await port.writable(AbortSignal.timeout(10_000));
-      }
+      const packets = arena.u32[(out + BURST_PACKETS) >>> 2];
+      const limit = AbortSignal.timeout(PATIENCE);
+      for (let first = port.send(out, 0); first < packets; first = port.send(out, first))
+        await port.writable(limit);
+      while (port.counters().held > 0) await port.writable(limit);
       drainBurst(arena, out);
     },
     receive: async (wanted, accept) => {
       const got: Received[] = [];
-      const limit = AbortSignal.timeout(10_000);
+      const limit = AbortSignal.timeout(PATIENCE);
       while (got.length < wanted) {
         port.receive(into);
         got.push(...drainBurst(arena, into).filter(accept));
@@ -123,7 +128,7 @@ export async function boundSocket(address: string, port: number): Promise<Socket
 }
 
 /** True for a UDP datagram over IPv4 to `port`. */
-export function isUdpTo(port: number): (packet: Received) => boolean {
+export function isUdpTo(port: number): (packet: Pick<Received, "bytes">) => boolean {
   return ({ bytes }) =>
     bytes.length >= 42 &&
     bytes.readUInt16BE(12) === 0x0800 &&

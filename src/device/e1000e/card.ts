@@ -27,6 +27,8 @@ export interface Card {
   lost: number;
   /** For each transmit queue: its oldest mark and when it was first seen there, in milliseconds. */
   readonly progress: { mark: number; since: number }[];
+  /** When it was last looked after, in milliseconds. */
+  watched: number;
 }
 
 export function readRegister(card: Card, register: Register, add = 0): number {

@@ -44,6 +44,7 @@ export function openE1000e(bus: Bus, options: CardOptions = {}): Card {
     resets: 0,
     lost: 0,
     progress: numbers.map(() => ({ mark: 0, since: performance.now() })),
+    watched: performance.now(),
   };
   try {
     if (isGone(card))

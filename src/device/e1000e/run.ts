@@ -9,6 +9,7 @@ import {
   TXQ_TAIL,
 } from "../../kernels/e1000e.js";
 import { throwFault } from "../../memory/burst.js";
+import { stoodStill, waitForLink } from "../nic.js";
 import { ALL_ONES, HUNG_MILLISECONDS, LINK_MILLISECONDS } from "./assumptions.js";
 import { resetCard, startCard, tellReceive } from "./bringup.js";
 import { broken, type Card, isGone, readRegister, writeRegister } from "./card.js";
@@ -100,11 +101,8 @@ export function updateLink(card: Card): boolean {
 }
 
 /** Waits until the link is up, for at most so many milliseconds. */
-export async function linkUp(card: Card, milliseconds = LINK_MILLISECONDS): Promise<boolean> {
-  const limit = performance.now() + milliseconds;
-  while (!updateLink(card) && performance.now() < limit)
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  return card.linkUp;
+export function linkUp(card: Card, milliseconds = LINK_MILLISECONDS): Promise<boolean> {
+  return waitForLink(() => updateLink(card), milliseconds);
 }
 
 /**
@@ -124,12 +122,15 @@ export function watch(card: Card, now: number): "fine" | "reset" | "gone" {
   collect(card);
   updateLink(card);
   clean(card);
+  const still = stoodStill(card.watched, now);
+  card.watched = now;
   const paused = (readRegister(card, r.STATUS) & STATUS_PAUSED) !== 0;
   let hung = false;
   card.tx.forEach((queue, index) => {
     const mark = card.arena.u32[(queue.state + TXQ_MARK_FIRST) >>> 2];
     const waits = mark !== card.arena.u32[(queue.state + TXQ_MARK_NEXT) >>> 2];
     const before = card.progress[index];
+    before.since += still;
     if (!waits || paused || !card.linkUp || before.mark !== mark) card.progress[index] = { mark, since: now };
     else if (now - before.since >= HUNG_MILLISECONDS) hung = true;
   });

@@ -53,7 +53,7 @@ export interface MailboxClient {
   readonly step?: (() => boolean) | undefined;
 }
 
-const PATIENCE = 5000; // milliseconds without an answer until the machine counts as hung
+const PATIENCE = 30_000; // milliseconds without an answer until the machine counts as hung: a loaded host is slow
 
 function gone(what: string): MillraceError {
   return new MillraceError("ERR_DEVICE", `the modelled device no longer answers (${what})`, {

@@ -87,6 +87,8 @@ export interface VirtioCard {
   readonly before: { rx: QueueCounters; tx: QueueCounters };
   /** When each transmit queue last completed something, and how much it had completed by then. */
   readonly progress: { packets: number; since: number }[];
+  /** When it was last looked after, in milliseconds. */
+  watched: number;
 }
 
 export const NO_COUNTS: QueueCounters = {
@@ -137,6 +139,7 @@ export function openVirtioCard(bus: Bus, options: VirtioOptions = {}): VirtioCar
     lost: 0,
     before: { rx: NO_COUNTS, tx: NO_COUNTS },
     progress: [],
+    watched: performance.now(),
   };
   bus.map(0, arena.frames * arena.frameSize);
   try {

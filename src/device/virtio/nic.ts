@@ -1,8 +1,8 @@
 import { MillraceError } from "../../errors.js";
 import { BURST_CAPACITY } from "../../kernels/structs.js";
 import type { Bus } from "../bus/bus.js";
-import { type Nic, numberOption, switchOption } from "../nic.js";
-import { cardCounters, mostFragments, openVirtioCard, type VirtioOptions } from "./card.js";
+import { type Nic, numberOption, switchOption, waitForLink } from "../nic.js";
+import { cardCounters, linkIsUp, mostFragments, openVirtioCard, type VirtioOptions } from "./card.js";
 import { arm, clean, closeCard, receive, send, vectorsOf, watch } from "./run.js";
 
 const OPTIONS = ["queues", "ring", "promiscuous"];
@@ -22,6 +22,7 @@ export async function openVirtioNic(bus: Bus, parameters: ReadonlyMap<string, st
     segmentation: features.has("hostTso4") && features.has("hostTso6"),
     headerSplit: false,
     hash: features.has("hashReport"),
+    linkUp: (milliseconds) => waitForLink(() => linkIsUp(card), milliseconds),
     receive: (burst) => {
       const most = bus.arena.u32[(burst + BURST_CAPACITY) >>> 2];
       let packets = 0;

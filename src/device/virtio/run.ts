@@ -2,6 +2,7 @@ import type { MillraceError } from "../../errors.js";
 import { BURST_PACKETS } from "../../kernels/structs.js";
 import { throwFault } from "../../memory/burst.js";
 import { raise } from "../bus/interrupts.js";
+import { stoodStill } from "../nic.js";
 import { closeVirtioCard, linkIsUp, recover, type VirtioCard } from "./card.js";
 import { queueCounters, queueFault } from "./queue.js";
 import { readCommon, STATUS_NEEDS_RESET } from "./registers.js";
@@ -96,9 +97,12 @@ export function watch(card: VirtioCard, now: number): "fine" | "reset" | "gone" 
   if ((readCommon(card.structures, "status") & STATUS_NEEDS_RESET) !== 0) reason = "it asks to be reset";
   clean(card);
   const up = linkIsUp(card);
+  const still = stoodStill(card.watched, now);
+  card.watched = now;
   for (const [pair, queue] of card.tx.entries()) {
     const { packets, outstanding } = queueCounters(card.bus, queue);
     const before = card.progress[pair];
+    before.since += still;
     if (outstanding === 0 || !up || packets !== before.packets) card.progress[pair] = { packets, since: now };
     else if (now - before.since >= HUNG_MILLISECONDS) reason = `its transmit queue ${pair} hangs`;
     else queue.notify(); // it may have missed the last notification

@@ -49,7 +49,7 @@ export async function openNicPort(
       ? new MillraceError("ERR_LOCATOR", `"${locator.text}": ${error.message}`, { cause: error })
       : error;
   });
-  await nic.linkUp?.(modelled ? MODEL_LINK : LINK);
+  await nic.linkUp(modelled ? MODEL_LINK : LINK);
   return createNicPort(arena, nic, options.wait);
 }
 
