@@ -65,6 +65,7 @@ async function tryOnce(random: Random, input: Uint8Array): Promise<void> {
 
 export const fuzzer: Fuzzer = {
   name: "captures",
+  turn: 4000,
   start(random) {
     const seeds = captures("pcapng", "captures")
       .map((path) => readFileSync(path))

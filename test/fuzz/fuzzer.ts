@@ -22,48 +22,65 @@ export function createRandom(seed: number): Random {
 
 const INTERESTING = [0, 1, 4, 5, 6, 7, 8, 0x0f, 0x2b, 0x2c, 0x3c, 0x45, 0x46, 0x7f, 0x80, 0xff];
 
-/** A copy with some of its bytes flipped, set to telling values, cut off, repeated or put in. */
-export function mutate(random: Random, input: Uint8Array): Uint8Array {
-  let bytes = Uint8Array.from(input);
-  for (let rounds = 1 + random.below(6); rounds > 0 && bytes.length > 0; rounds--) {
+/** Most bytes by which `mutateInto` makes an input longer. */
+export const MUTATION_GROWTH = 240;
+
+/**
+ * Writes `input` to the front of `into` with some of its bytes flipped, set to telling values, cut off, repeated or
+ * taken out. Returns its length: at most MUTATION_GROWTH more than it was.
+ */
+export function mutateInto(random: Random, input: Uint8Array, into: Uint8Array): number {
+  into.set(input);
+  let { length } = input;
+  for (let rounds = 1 + random.below(6); rounds > 0 && length > 0; rounds--) {
     // Headers are where the decisions are: most changes go to the first bytes.
-    const at = random.below(random.below(3) === 0 ? bytes.length : Math.min(bytes.length, 64));
+    const at = random.below(random.below(3) === 0 ? length : Math.min(length, 64));
     switch (random.below(7)) {
       case 0:
-        bytes[at] ^= 1 << random.below(8);
+        into[at] ^= 1 << random.below(8);
         break;
       case 1:
-        bytes[at] = random.pick(INTERESTING);
+        into[at] = random.pick(INTERESTING);
         break;
       case 2:
-        bytes[at] = random.below(256);
+        into[at] = random.below(256);
         break;
       case 3:
-        bytes = bytes.slice(0, at);
+        length = at;
         break;
       case 4: {
-        const length = random.below(Math.min(40, bytes.length - at));
-        bytes = Uint8Array.from([...bytes.subarray(0, at + length), ...bytes.subarray(at)]);
+        const more = random.below(Math.min(MUTATION_GROWTH / 6, length - at));
+        into.copyWithin(at + more, at, length);
+        length += more;
         break;
       }
       case 5: {
-        const length = random.below(Math.min(40, bytes.length - at));
-        bytes = Uint8Array.from([...bytes.subarray(0, at), ...bytes.subarray(at + length)]);
+        const less = random.below(Math.min(MUTATION_GROWTH / 6, length - at));
+        into.copyWithin(at, at + less, length);
+        length -= less;
         break;
       }
       default:
-        if (at + 1 < bytes.length) {
-          const value = random.pick([0, 1, 7, 8, bytes.length, 0x1fff, 0x2000, 0x7fff, 0x8000, 0xffff]);
-          bytes[at] = value >> 8;
-          bytes[at + 1] = value;
+        if (at + 1 < length) {
+          const value = random.pick([0, 1, 7, 8, length, 0x1fff, 0x2000, 0x7fff, 0x8000, 0xffff]);
+          into[at] = value >> 8;
+          into[at + 1] = value;
         }
     }
   }
-  return bytes;
+  return length;
+}
+
+/** A mutated copy. */
+export function mutate(random: Random, input: Uint8Array): Uint8Array {
+  const into = new Uint8Array(input.length + MUTATION_GROWTH);
+  return into.subarray(0, mutateInto(random, input, into));
 }
 
 export interface Fuzzer {
   readonly name: string;
+  /** Inputs of a short turn. */
+  readonly turn: number;
   /** Makes what one run needs; the function it returns tries one round of inputs and says how many they were. */
   start(random: Random): (() => number | Promise<number>) & { close?: () => void };
 }

@@ -15,6 +15,10 @@ import {
   ipv4,
   ipv4Options,
   ipv6,
+  loopback,
+  ppp,
+  raw,
+  sll,
   TCP_ACK,
   TCP_SYN,
   tcp,
@@ -23,6 +27,7 @@ import {
   vlan,
 } from "../../src/packet/headers/index.js";
 import { linkTypeNumber } from "../../src/packet/linktype.js";
+import { summarize } from "../../src/packet/summary.js";
 import { parseTemplate } from "../../src/packet/template.js";
 import type { Packet } from "../../src/packet/types.js";
 import { addPacket, cut, emptyBurst, freeFrames, makeBench, viewBurst } from "./arena.js";
@@ -254,6 +259,18 @@ test("one view moves over a burst; fields are written in place, and the checksum
   udp.emit({ destination: 53 }, burst.at(0));
   assert.equal(burst.at(0).u16(14 + 4 + 20 + 2), 53);
   emptyBurst(bench);
+});
+
+test("a packet without a byte has no header, of whatever kind", () => {
+  const bench = makeBench();
+  for (const link of ["EN10MB", "RAW", "LINUX_SLL", "NULL", 9] as const) {
+    addPacket(bench, [new Uint8Array(0)]);
+    const packet = viewBurst(bench, link).at(0);
+    for (const type of [ethernet, raw, sll, loopback, ppp])
+      assert.equal(packet.header<object>(type), undefined);
+    assert.match(summarize(packet), /^\[\|/);
+    emptyBurst(bench);
+  }
 });
 
 test("options are taken apart, and what is malformed in them ends the list", () => {

@@ -12,8 +12,9 @@ export const raw: Header<Raw> = defineHeader<Raw>({
   bytes: 0,
   found: [linkNumber(101), linkNumber(12), linkNumber(14)],
   fields: { version: bits(0, 4, 4, 1) },
+  size: (bytes, at) => (at < bytes.length ? 0 : -1),
   next(bytes, at) {
-    const version = at < bytes.length ? bytes.u8(at) >> 4 : 0;
+    const version = bytes.u8(at) >> 4;
     return version === 4 ? etherNumber(0x0800) : version === 6 ? etherNumber(0x86dd) : NOTHING;
   },
 });
