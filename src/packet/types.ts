@@ -46,7 +46,10 @@ export interface Packet {
   readonly queue: number;
   /** RSS hash; 0 where the port gives none. */
   readonly hash: number;
-  /** What is known of the transport checksum. `partial`: only the pseudo-header's sum is in the field yet. */
+  /**
+   * What is known of the checksums, of packets within tunnels too once they were verified. `partial`: only the
+   * pseudo-header's sum is in the field yet.
+   */
   readonly checksum: "good" | "bad" | "partial" | "unknown";
   /** Whole seconds since the epoch; 0 where the port has no timestamps. */
   readonly seconds: number;

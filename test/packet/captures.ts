@@ -6,27 +6,39 @@ import { readFileSync } from "node:fs";
 export interface Captured {
   readonly linkType: number;
   readonly packets: readonly Buffer[];
+  /** Bytes that each had on the wire. */
+  readonly wire: readonly number[];
 }
 
 /** Classic pcap in either byte order. Stops at what is cut off. */
 export function readPcap(file: string): Captured {
-  const data = readFileSync(file);
+  return parsePcap(readFileSync(file), file);
+}
+
+/** As readPcap, of the bytes of such a file. */
+export function parsePcap(data: Buffer, file: string): Captured {
   const magic = data.readUInt32LE(0);
   const little = magic === 0xa1b2c3d4 || magic === 0xa1b23c4d;
   const u32 = (at: number) => (little ? data.readUInt32LE(at) : data.readUInt32BE(at));
   assert.ok(little || u32(0) === 0xa1b2c3d4 || u32(0) === 0xa1b23c4d, `${file} is no classic pcap`);
   const packets: Buffer[] = [];
+  const wire: number[] = [];
   for (let at = 24; at + 16 <= data.length; ) {
     const length = u32(at + 8);
     if (at + 16 + length > data.length) break;
     packets.push(data.subarray(at + 16, at + 16 + length));
+    wire.push(u32(at + 12));
     at += 16 + length;
   }
-  return { linkType: u32(20) & 0xffff, packets };
+  return { linkType: u32(20) & 0xffff, packets, wire };
 }
 
-/** Writes packets of one link type as a classic pcap. */
-export function encodePcap(linkType: number, packets: readonly Uint8Array[]): Buffer {
+/** Writes packets of one link type as a classic pcap; `wire` has their lengths where some were cut. */
+export function encodePcap(
+  linkType: number,
+  packets: readonly Uint8Array[],
+  wire: readonly number[] = packets.map(({ length }) => length),
+): Buffer {
   const header = Buffer.alloc(24);
   header.writeUInt32LE(0xa1b2c3d4, 0);
   header.writeUInt16LE(2, 4);
@@ -37,7 +49,7 @@ export function encodePcap(linkType: number, packets: readonly Uint8Array[]): Bu
     const record = Buffer.alloc(16);
     record.writeUInt32LE(1_700_000_000 + i, 0);
     record.writeUInt32LE(packet.length, 8);
-    record.writeUInt32LE(packet.length, 12);
+    record.writeUInt32LE(wire[i], 12);
     return Buffer.concat([record, packet]);
   });
   return Buffer.concat([header, ...records]);

@@ -1,4 +1,5 @@
-// Which of tshark's fields a header's fields are to be compared with.
+// Which of tshark's fields a header's fields are to be compared with, and the comparing.
+import assert from "node:assert/strict";
 import {
   arp,
   ethernet,
@@ -18,7 +19,8 @@ import {
   vlan,
   vxlan,
 } from "../../src/packet/headers/index.js";
-import type { Header } from "../../src/packet/types.js";
+import type { Header, Packet } from "../../src/packet/types.js";
+import { find, first, type Node, type Tree } from "./captures.js";
 
 export interface Compared {
   readonly type: Header<object>;
@@ -132,3 +134,52 @@ export const COMPARED: readonly Compared[] = [
     protocol: "sll.etype",
   }),
 ];
+
+/** tshark could not read the packet to its end. */
+export function isBroken(tree: Tree): boolean {
+  return "_ws.malformed" in tree || "_ws.short" in tree;
+}
+
+/** Compares every header that either side sees. Returns the names of those both saw. */
+export function compare(packet: Packet, tree: Tree, where: string): string[] {
+  const both: string[] = [];
+  const cooked = packet.linkType === "LINUX_SLL2" || packet.linkType === 276 ? "sll" : "sll2";
+  const broken = isBroken(tree);
+  for (const { type, layer, fields } of COMPARED) {
+    if (type.name === cooked) continue;
+    const ours = packet.header(type) as Readonly<Record<string, unknown>> | undefined;
+    // tshark gives the service tag of 802.1ad a layer of its own.
+    let theirs = first(type.name === "vlan" ? (tree.ieee8021ad ?? tree[layer]) : tree[layer]);
+    if (type.name === "ipv6-fragment" && find(theirs, "ipv6.fraghdr.nxt") === undefined) theirs = undefined;
+    if (typeof theirs === "string") theirs = undefined; // nothing of it could be read
+    if (ours === undefined || theirs === undefined) {
+      assert.ok(broken || ours === theirs, `${where}: ${type.name} is seen by one side only`);
+      continue;
+    }
+    for (const [field, name] of Object.entries(fields)) {
+      const value: string | undefined =
+        find(theirs, name) ?? find(theirs, name.replace("vlan", "ieee8021ad"));
+      if (value === undefined) continue;
+      const own: unknown = ours[field];
+      // tshark's is the field as it stands, in eights.
+      if (field === "fragmentOffset" && Number(value) * 8 === own) continue;
+      if (typeof own === "string") assert.equal(own, value.toLowerCase(), `${where}: ${type.name}.${field}`);
+      else assert.equal(Number(own), Number(value), `${where}: ${type.name}.${field}`);
+    }
+    both.push(type.name);
+  }
+  return both;
+}
+
+/** What tshark makes of a packet's checksums, of those in tunnels too. Undefined: there are none that it verified. */
+export function expectedChecksum(tree: Tree): string | undefined {
+  const statuses = ["ip", "tcp", "udp", "icmp", "icmpv6", "gre"].flatMap((layer) => {
+    const trees = tree[layer] ?? [];
+    return (Array.isArray(trees) ? trees : [trees]).map((one: Node) => ({
+      layer,
+      status: find(one, `${layer}.checksum.status`),
+    }));
+  });
+  if (statuses.some(({ status }) => status === "0")) return "bad";
+  return statuses.some(({ layer, status }) => layer !== "ip" && status === "1") ? "good" : undefined;
+}

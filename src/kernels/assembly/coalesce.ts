@@ -66,7 +66,8 @@ function headersOf(burst: u32, packet: u32, meta: u32): u32 {
       return 0;
   } else if (protocol != 17) return 0;
   if (!transportHas(own)) return 0;
-  if (protocol == 17 && u16At(transport + 4) != end - transport) return 0;
+  // Without a checksum a datagram would get one when it is cut again.
+  if (protocol == 17 && (u16At(transport + 4) != end - transport || u16At(transport + 6) == 0)) return 0;
   return transport + own;
 }
 

@@ -39,8 +39,11 @@ export let network: u32 = 0;
 export let transport: u32 = 0;
 export let end: u32 = 0;
 export let fragment: u32 = 0;
-/** The packet has not reached its last destination yet (RFC 8200 section 4.4), so its address is not the checksum's. */
-export let routed: bool = false;
+/**
+ * Where the IPv6 address stands to which the packet goes at last: that of the header, or of a routing header with
+ * segments left (RFC 8200 section 8.1). 0: it is told in a way that is not known here.
+ */
+export let destination: u32 = 0;
 /** The IP length field is 0: a jumbogram, or a segment still to be cut. */
 export let oversize: bool = false;
 
@@ -64,14 +67,19 @@ export function dissect(burst: u32, number: u32, link: u32, scratch: u32): u32 {
   shown = load<u32>(first, DESC_LEN);
   whole = packetLength(burst, number);
   let state = dissectLink(link);
-  if (state != NEEDS_MORE) return state;
-  base = scratch;
-  shown = packetCopy(burst, number, 0, DATAGRAM_HEAD_LIMIT, scratch);
-  state = dissectLink(link);
+  if (state == NEEDS_MORE && showMore(burst, number, scratch)) state = dissectLink(link);
   return state == NEEDS_MORE ? LAYERS_IS_MALFORMED : state;
 }
 
-function dissectLink(link: u32): u32 {
+/** Copies the packet's first bytes to `scratch`, to be looked at there. False: they are there already. */
+function showMore(burst: u32, number: u32, scratch: u32): bool {
+  if (base == scratch) return false;
+  base = scratch;
+  shown = packetCopy(burst, number, 0, DATAGRAM_HEAD_LIMIT, scratch);
+  return true;
+}
+
+function forget(): void {
   family = 0;
   protocol = 0;
   tags = 0;
@@ -80,8 +88,12 @@ function dissectLink(link: u32): u32 {
   transport = 0;
   end = 0;
   fragment = 0;
-  routed = false;
+  destination = 0;
   oversize = false;
+}
+
+function dissectLink(link: u32): u32 {
+  forget();
   if (link == 1) return dissectTypes(12, 14);
   if (link == 113) return dissectTypes(14, 16);
   if (link == 276) {
@@ -191,11 +203,16 @@ function dissect6(at: u32): u32 {
   end = payload == 0 ? whole : at + 40 + payload;
   if (end > whole) return LAYERS_IS_MALFORMED;
   let next = <u32>load<u8>(base + at + 6);
+  destination = at + 24;
   at += 40;
   while (true) {
     if (next == 0 || next == 43 || next == 60 || next == 135 || next == 139 || next == 140) {
       if (!has(at, 8)) return missing(at, 8);
-      if (next == 43 && load<u8>(base + at + 3) != 0) routed = true;
+      if (next == 43 && load<u8>(base + at + 3) != 0) {
+        const last = lastSegment(at);
+        if (last != 0 && !has(last, 16)) return missing(last, 16);
+        destination = last;
+      }
       next = load<u8>(base + at);
       at += (<u32>load<u8>(base + at + 1) + 1) << 3;
     } else if (next == 51) {
@@ -218,6 +235,43 @@ function dissect6(at: u32): u32 {
   protocol = next;
   transport = at;
   return showTransport();
+}
+
+/**
+ * Where the last address of the routing header at `at` stands: of a list in travelling order (type 0, RFC 2460, and
+ * type 2, RFC 6275) or in the reverse of it (type 4, RFC 8754). 0: not known.
+ */
+function lastSegment(at: u32): u32 {
+  const kind = <u32>load<u8>(base + at + 2);
+  const addresses = <u32>load<u8>(base + at + 1) >> 1;
+  if (addresses == 0) return 0;
+  if (kind == 4) return at + 8;
+  return kind == 0 || kind == 2 ? at + 8 + ((addresses - 1) << 4) : 0;
+}
+
+/**
+ * Goes on with the packet that the dissected one carries from offset `at` up to `limit`, of EtherType `type`; returns
+ * as `dissect` does. The bytes of the headers before it stay where they are.
+ */
+export function dissectCarried(burst: u32, number: u32, type: u32, at: u32, limit: u32, scratch: u32): u32 {
+  whole = limit;
+  let state = dissectType(type, at);
+  if (state == NEEDS_MORE && showMore(burst, number, scratch)) state = dissectType(type, at);
+  return state == NEEDS_MORE ? LAYERS_IS_MALFORMED : state;
+}
+
+function dissectType(type: u32, at: u32): u32 {
+  forget();
+  if (type == 0x0800) return dissect4(at);
+  if (type == 0x86dd) return dissect6(at);
+  if (type == 0x8847 || type == 0x8848) return dissectLabels(at);
+  return type == 0x6558 ? dissectTypes(at + 12, at + 14) : LAYERS_IS_OTHER;
+}
+
+/** True when `bytes` bytes at `at` belong to the IP packet and can be read at `base`; they are brought there if need be. */
+export function show(burst: u32, number: u32, at: u32, bytes: u32, scratch: u32): bool {
+  if (at + bytes > end) return false;
+  return has(at, bytes) || (showMore(burst, number, scratch) && has(at, bytes));
 }
 
 /** True when the transport header's first `bytes` are shown and within the IP packet. */

@@ -24,18 +24,23 @@ import { exclusive } from "./arena";
 import { checksum, packetChecksum } from "./checksum";
 import {
   base,
+  destination,
   dissect,
   end,
   family,
   network,
   oversize,
   protocol,
-  routed,
+  show,
   transport,
   transportHas,
   u16At,
 } from "./dissect";
 import { descriptorAt, packetStart, packetWrite } from "./packet";
+import { dissectNext } from "./tunnel";
+
+/** Packets within packets whose checksums are looked at. */
+const TUNNELS: u32 = 8;
 
 /** Offset of the checksum within the transport header; 0: the protocol has no internet checksum. */
 function fieldOf(): u32 {
@@ -58,7 +63,10 @@ function coverage(): u32 {
 /** Sum over addresses, length and protocol (RFC 9293 section 3.1, RFC 8200 section 8.1). */
 function pseudoSum(length: u32): u32 {
   if (protocol == 1) return 0;
-  const addresses = family == 4 ? checksum(base + network + 12, 8) : checksum(base + network + 8, 32);
+  const addresses =
+    family == 4
+      ? checksum(base + network + 12, 8)
+      : checksum(base + network + 8, 16) + checksum(base + destination, 16);
   return addresses + protocol + (length >> 16) + (length & 0xffff);
 }
 
@@ -72,23 +80,51 @@ function mark(meta: u32, state: u32): void {
 }
 
 /** What the checksums of the dissected packet say: CHECKSUM_GOOD, CHECKSUM_BAD or CHECKSUM_UNKNOWN. */
-function verdictOf(burst: u32, packet: u32, state: u32): u32 {
+function verdictOf(burst: u32, packet: u32, state: u32, scratch: u32): u32 {
   if (state == LAYERS_IS_OTHER) return CHECKSUM_UNKNOWN;
   if (family == 4 && checksum(base + network, transport - network) != 0xffff) return CHECKSUM_BAD;
-  if (state != LAYERS_IS_WHOLE || routed || oversize) return CHECKSUM_UNKNOWN;
+  if (state != LAYERS_IS_WHOLE || oversize) return CHECKSUM_UNKNOWN;
+  if (protocol == 47) return verdictOfGre(burst, packet, scratch);
   const field = fieldOf();
-  if (field == 0) return CHECKSUM_UNKNOWN;
+  if (field == 0 || (family == 6 && destination == 0)) return CHECKSUM_UNKNOWN;
   const length = coverage();
   if (length == 0) return CHECKSUM_BAD;
   if (protocol == 17 && load<u16>(base + transport + 6) == 0)
-    return family == 4 ? CHECKSUM_UNKNOWN : CHECKSUM_BAD; // RFC 768, RFC 8200 section 8.1
+    return family == 4 || tunnelled() ? CHECKSUM_UNKNOWN : CHECKSUM_BAD; // RFC 768, RFC 8200 section 8.1, RFC 6935
   const sum = packetChecksum(burst, packet, transport, length) + pseudoSum(length);
   return folded(sum) == 0xffff ? CHECKSUM_GOOD : CHECKSUM_BAD;
 }
 
+/** True for UDP that carries packets, which may go without a checksum in IPv6 too. */
+function tunnelled(): bool {
+  const port = u16At(transport + 2);
+  return port == 4789 || port == 8472 || port == 6081 || port == 6635;
+}
+
+/** A GRE checksum covers the payload too (RFC 2784 section 2.3). */
+function verdictOfGre(burst: u32, packet: u32, scratch: u32): u32 {
+  if (!show(burst, packet, transport, 4, scratch) || (u16At(transport) & 0xc007) != 0x8000)
+    return CHECKSUM_UNKNOWN;
+  return packetChecksum(burst, packet, transport, end - transport) == 0xffff ? CHECKSUM_GOOD : CHECKSUM_BAD;
+}
+
+/** As `verdictOf`, of the packet and of those that it carries: bad if one is, good if the innermost that has one is. */
+function verdictOfAll(burst: u32, packet: u32, link: u32, scratch: u32): u32 {
+  let state = dissect(burst, packet, link, scratch);
+  let verdict = verdictOf(burst, packet, state, scratch);
+  for (let depth: u32 = 0; depth < TUNNELS; depth++) {
+    if (verdict == CHECKSUM_BAD || state != LAYERS_IS_WHOLE) break;
+    state = dissectNext(burst, packet, scratch);
+    if (state != LAYERS_IS_WHOLE && state != LAYERS_IS_FRAGMENT) break;
+    const inner = verdictOf(burst, packet, state, scratch);
+    if (inner != CHECKSUM_UNKNOWN) verdict = inner;
+  }
+  return verdict;
+}
+
 /**
- * Verifies IPv4 header and transport checksums of every packet that is still the burst's, and writes what was
- * found into its metadata. Packets already known to be good, or not yet finished by their sender, stay so.
+ * Verifies IPv4 header and transport checksums of every packet that is still the burst's, and of the packets within it,
+ * and writes what was found into its metadata. Packets already known to be good, or not yet finished by their sender, stay so.
  * Returns how many are bad.
  */
 export function checksumVerify(burst: u32, link: u32, scratch: u32): u32 {
@@ -100,7 +136,7 @@ export function checksumVerify(burst: u32, link: u32, scratch: u32): u32 {
     const known = <u32>load<u16>(meta, META_FLAGS) & CHECKSUM_MASK;
     if (<u32>load<u8>(meta, META_VERDICT) == VERDICT_MOVED) continue;
     if (known == CHECKSUM_GOOD || known == CHECKSUM_PARTIAL) continue;
-    const state = verdictOf(burst, packet, dissect(burst, packet, link, scratch));
+    const state = verdictOfAll(burst, packet, link, scratch);
     mark(meta, state);
     if (state == CHECKSUM_BAD) bad++;
   }
@@ -145,7 +181,7 @@ export function checksumFinish(burst: u32, first: u32, link: u32, which: u32, ta
       mark(meta, CHECKSUM_UNKNOWN);
       continue;
     }
-    const field = state == LAYERS_IS_WHOLE && !routed ? fieldOf() : 0;
+    const field = state == LAYERS_IS_WHOLE && (family == 4 || destination != 0) ? fieldOf() : 0;
     if (!headExclusive(burst, packet, field == 0 ? transport : transport + field + 2)) return packet;
     if (family == 4) {
       const header = transport - network;

@@ -12,7 +12,7 @@ export interface Udp {
   readonly checksum: number;
 }
 
-const TUNNELS = new Set([4789, 8472, 6081]);
+const TUNNELS = new Set([4789, 8472, 6081, 6635]);
 
 export const udp: Header<Udp> = defineHeader<Udp>({
   name: "udp",
