@@ -24,8 +24,15 @@ export interface Comparison {
   readonly goal?: string;
 }
 
+/** A comparison of which each run gives several figures, a name each. */
+export type EachComparison = Omit<Comparison, "name" | "ours" | "peer"> & {
+  readonly [side in "ours" | "peer"]: () => readonly number[] | Promise<readonly number[]>;
+};
+
 export interface Bench {
   compare(comparison: Comparison): Promise<Row>;
+  /** A row for each name. */
+  compareEach(names: readonly string[], comparison: EachComparison): Promise<Row[]>;
   /** A figure without a peer: `peer` and `ratio` are 0 in the JSON. */
   note(name: string, value: number, unit: string): void;
   /** Writes --json where it was asked for. */
@@ -56,33 +63,56 @@ export function startBench(title: string): Bench {
   console.log(
     `${title}: ${cpus().length} × ${cpu?.model ?? "?"}, Node ${process.version}, ${runs} runs each, in turn`,
   );
-  return {
-    async compare({ name, unit, against, ours, peer, goal }) {
-      await ours();
-      await peer();
-      const figures: { ours: number; peer: number }[] = [];
-      for (let run = 0; run < runs; run++) {
-        // Which goes first changes from run to run, so that neither has the warmer machine.
-        if (run % 2 === 0) figures.push({ ours: await ours(), peer: await peer() });
-        else {
-          const theirs = await peer();
-          figures.push({ ours: await ours(), peer: theirs });
-        }
+
+  async function compareEach(names: readonly string[], comparison: EachComparison): Promise<Row[]> {
+    const { ours, peer } = comparison;
+    await ours();
+    await peer();
+    const pairs: { ours: readonly number[]; peer: readonly number[] }[] = [];
+    for (let run = 0; run < runs; run++) {
+      // Which goes first changes from run to run, so that neither has the warmer machine.
+      if (run % 2 === 0) pairs.push({ ours: await ours(), peer: await peer() });
+      else {
+        const theirs = await peer();
+        pairs.push({ ours: await ours(), peer: theirs });
       }
-      const ratios = figures.map((pair) => pair.ours / pair.peer);
-      const row: Row = {
+    }
+    return names.map((name, index) =>
+      tell(
         name,
-        ours: median(figures.map((pair) => pair.ours)),
-        peer: median(figures.map((pair) => pair.peer)),
-        unit,
-        ratio: { median: median(ratios), min: Math.min(...ratios), max: Math.max(...ratios) },
-        runs,
-      };
-      rows.push(row);
-      const spread = `${figure(row.ratio.median)} × (${figure(row.ratio.min)} to ${figure(row.ratio.max)})`;
-      console.log(
-        `${name}: ${figure(row.ours)} ${unit}, ${against}: ${figure(row.peer)} ${unit}; ratio ${spread}${goal === undefined ? "" : `, goal ${goal}`}`,
-      );
+        comparison,
+        pairs.map((pair) => ({ ours: pair.ours[index], peer: pair.peer[index] })),
+      ),
+    );
+  }
+
+  function tell(
+    name: string,
+    { unit, against, goal }: EachComparison,
+    figures: readonly { ours: number; peer: number }[],
+  ): Row {
+    const ratios = figures.map((pair) => pair.ours / pair.peer);
+    const row: Row = {
+      name,
+      ours: median(figures.map((pair) => pair.ours)),
+      peer: median(figures.map((pair) => pair.peer)),
+      unit,
+      ratio: { median: median(ratios), min: Math.min(...ratios), max: Math.max(...ratios) },
+      runs,
+    };
+    rows.push(row);
+    const spread = `${figure(row.ratio.median)} × (${figure(row.ratio.min)} to ${figure(row.ratio.max)})`;
+    console.log(
+      `${name}: ${figure(row.ours)} ${unit}, ${against}: ${figure(row.peer)} ${unit}; ratio ${spread}${goal === undefined ? "" : `, goal ${goal}`}`,
+    );
+    return row;
+  }
+
+  return {
+    compareEach,
+    async compare({ name, ours, peer, ...rest }) {
+      const each = { ...rest, ours: async () => [await ours()], peer: async () => [await peer()] };
+      const [row] = await compareEach([name], each);
       return row;
     },
     note(name, value, unit) {

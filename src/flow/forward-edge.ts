@@ -41,6 +41,8 @@ export interface ForwardEdge {
   prepare(burst: number): boolean;
   /** The same for a burst in which there are no super-frames. */
   fit(burst: number): void;
+  /** From now on the port takes packets of so many bytes. */
+  follow(mtu: number): void;
   /** A burst for what came of super-frames; 0: the port cuts them itself. */
   readonly spare: number;
   close(): void;
@@ -64,7 +66,7 @@ export function createEdge(arena: ArenaMemory, can: Capabilities, rewrite: MacRe
   const addresses = allocateRegion(arena, 12);
   if (rewrite.destination !== undefined) u8.set(hardwareAddress(rewrite.destination), addresses);
   if (rewrite.source !== undefined) u8.set(hardwareAddress(rewrite.source), addresses + 6);
-  const most = Math.min(can.mtu, 0xffffffff);
+  let most = Math.min(can.mtu, 0xffffffff);
 
   const spare = can.segmentation || can.linkType === "DATAGRAM" ? 0 : createBurst(arena, SPARE);
   const counters = createEdgeCounters();
@@ -113,6 +115,9 @@ export function createEdge(arena: ArenaMemory, can: Capabilities, rewrite: MacRe
   return {
     spare,
     fit,
+    follow(mtu) {
+      most = mtu;
+    },
     prepare(burst) {
       kernels.burstVerdict(burst, VERDICT_ASIDE, VERDICT_PASS);
       const again = spare !== 0 && kernels.burstSuperFrames(burst) > 0 && cut(burst);

@@ -39,6 +39,8 @@ interface Direction {
   nextSpare: number;
   /** Part of the burst stands aside until the spare one has been sent. */
   again: boolean;
+  /** Waits under way, which end by themselves. */
+  readonly waits: { readable: boolean; writable: boolean };
 }
 
 /** Two ports joined in this worker, until told otherwise. */
@@ -55,7 +57,11 @@ const SPINS = 64;
 const TURNS = 20;
 /** No turn of the event loop takes more than this, in milliseconds. */
 const TURN_BUDGET_MS = 4;
-const LEAST_ROUNDS = 8; // bursts between two looks at the clock
+/** How long a changed MTU may go unnoticed. */
+const MTU_LOOK_MS = 1000;
+// Between two looks at the clock:
+const MOST_ROUNDS = 8;
+const MOST_PACKETS = 512;
 
 export function createForwarding(a: OpenPort, b: OpenPort, options: ForwardOptions): Forwarding {
   const arena = a.memory;
@@ -75,8 +81,21 @@ export function createForwarding(a: OpenPort, b: OpenPort, options: ForwardOptio
   const step = stepper(arena, options.stage);
 
   async function run(): Promise<void> {
+    const sleeper = createSleeper(directions, options.until);
+    const following = setInterval(() => directions.forEach(followMtu), MTU_LOOK_MS);
+    try {
+      await passOn(sleeper.sleep);
+    } finally {
+      clearInterval(following);
+      sleeper.close();
+      ended = performance.now();
+    }
+  }
+
+  async function passOn(sleep: () => Promise<void>): Promise<void> {
     let turn = performance.now();
     let rounds = 0;
+    let packets = 0;
     let idle = 0;
     while (!options.until.aborted) {
       let moved = 0;
@@ -84,17 +103,17 @@ export function createForwarding(a: OpenPort, b: OpenPort, options: ForwardOptio
       if (moved > 0) idle = 0;
       else if (directions.every(finished)) break;
       else idle++;
-      const spinning = options.wait !== "interrupt" && idle < SPINS;
-      if ((moved > 0 || spinning) && ++rounds % LEAST_ROUNDS !== 0) continue;
-      if (moved > 0 || spinning) {
+      packets += moved;
+      if (moved > 0 || (options.wait !== "interrupt" && idle < SPINS)) {
+        if (++rounds < MOST_ROUNDS && packets < MOST_PACKETS) continue;
+        rounds = packets = 0;
         if (performance.now() - turn < TURN_BUDGET_MS) continue;
         await nextTurn();
       } else if (options.wait === "busy" || (options.wait === "adaptive" && idle < SPINS + TURNS)) {
         await nextTurn();
-      } else await sleep(directions, options.until);
+      } else await sleep();
       turn = performance.now();
     }
-    ended = performance.now();
   }
 
   return {
@@ -130,6 +149,7 @@ function direction(arena: ArenaMemory, from: OpenPort, to: OpenPort, options: Fo
     next: 0,
     nextSpare: 0,
     again: false,
+    waits: { readable: false, writable: false },
   };
 }
 
@@ -187,25 +207,75 @@ function stepper(arena: ArenaMemory, stage: ForwardStage | undefined): (one: Dir
   };
 }
 
+/** Packets are held to the MTU that the interface has now, not to the one it was opened with. */
+function followMtu({ sink, edge }: Direction): void {
+  if (sink.mtu === undefined) return;
+  try {
+    edge.follow(sink.mtu());
+  } catch {
+    // An interface that is gone ends the forwarding where it is sent to or waited for.
+  }
+}
+
 function finished(one: Direction): boolean {
   return one.source.ended && one.from.memory.u32[(one.burst + BURST_PACKETS) >>> 2] === 0;
 }
 
-/** Until one of the directions can go on. */
-async function sleep(directions: readonly Direction[], until: AbortSignal): Promise<void> {
-  const race = new AbortController();
-  const signal = AbortSignal.any([until, race.signal]);
-  const ready = (one: Direction) =>
-    one.from.memory.u32[(one.burst + BURST_PACKETS) >>> 2] > 0
-      ? one.sink.writable(signal)
-      : one.source.readable(signal);
-  try {
-    await Promise.race(directions.filter((one) => !finished(one)).map(ready));
-  } catch (error) {
-    if (!until.aborted) throw error;
-  } finally {
-    race.abort();
+/** Waits until one of the directions can go on, or `until` aborts; throws what a port's wait throws. */
+interface Sleeper {
+  sleep(): Promise<void>;
+  close(): void;
+}
+
+/**
+ * A wait that another outran stays for the next sleep, and no sleep makes promises or signals but those of the
+ * ports: where packets come one by one there is a sleep for each, and what it leaves to the garbage collector
+ * would cost the packets after it milliseconds.
+ */
+function createSleeper(directions: readonly Direction[], until: AbortSignal): Sleeper {
+  const ending = new AbortController();
+  let wake = () => {};
+  let failed = false;
+  let failure: unknown;
+  const end = () => {
+    ending.abort(until.reason);
+    wake();
+  };
+  if (until.aborted) end();
+  until.addEventListener("abort", end, { once: true });
+
+  function arm(one: Direction, side: "readable" | "writable"): void {
+    if (one.waits[side]) return;
+    one.waits[side] = true;
+    const over = () => {
+      one.waits[side] = false;
+      wake();
+    };
+    (side === "readable" ? one.source : one.sink)[side](ending.signal).then(over, (error: unknown) => {
+      if (!ending.signal.aborted) {
+        failed = true;
+        failure = error;
+      }
+      over();
+    });
   }
+
+  return {
+    async sleep() {
+      for (const one of directions)
+        if (!finished(one))
+          arm(one, one.from.memory.u32[(one.burst + BURST_PACKETS) >>> 2] > 0 ? "writable" : "readable");
+      if (!failed && !ending.signal.aborted)
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+      if (failed) throw failure;
+    },
+    close() {
+      until.removeEventListener("abort", end);
+      ending.abort();
+    },
+  };
 }
 
 function sumUp(

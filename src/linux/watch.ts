@@ -1,8 +1,12 @@
 // Readiness of any descriptor on the event loop, without a thread and without a call while nobody waits.
 import { libc, loadKoffi, type PollHandle } from "./libc.js";
 
+export type Side = "readable" | "writable";
+
 /** One descriptor on this thread's event loop. There must be no other watch on it in this thread. */
 export interface Watch {
+  /** Calls back once, when a read (a write) would not block or the watch closes; returns what takes that back. */
+  when(side: Side, callback: () => void): () => void;
   /** Resolves when a read would not block (data, an error, a hang-up). Rejects with the signal's reason. */
   readable(signal: AbortSignal): Promise<void>;
   /** Resolves when a write would not block. Rejects with the signal's reason. */
@@ -56,26 +60,33 @@ export function watch(fd: number): Watch {
     }
   }
 
-  function wait(side: "readable" | "writable", signal: AbortSignal): Promise<void> {
+  function when(side: Side, callback: () => void): () => void {
+    if (closed) queueMicrotask(callback);
+    else waiting[side].add(callback);
+    if (waiting[side].size === 1) rearm();
+    return () => {
+      if (waiting[side].delete(callback) && waiting[side].size === 0) rearm();
+    };
+  }
+
+  function wait(side: Side, signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       if (signal.aborted) return reject(signal.reason);
       if (closed) return resolve();
-      const done = () => {
-        signal.removeEventListener("abort", abort);
-        resolve();
-      };
       const abort = () => {
-        waiting[side].delete(done);
-        if (waiting[side].size === 0) rearm();
+        cancel();
         reject(signal.reason);
       };
+      const cancel = when(side, () => {
+        signal.removeEventListener("abort", abort);
+        resolve();
+      });
       signal.addEventListener("abort", abort, { once: true });
-      waiting[side].add(done);
-      if (waiting[side].size === 1) rearm();
     });
   }
 
   return {
+    when,
     readable: (signal) => wait("readable", signal),
     writable: (signal) => wait("writable", signal),
     close() {
@@ -88,8 +99,9 @@ export function watch(fd: number): Watch {
 }
 
 function release(waiting: Set<() => void>): void {
-  for (const done of waiting) done();
-  waiting.clear();
+  const ready = [...waiting];
+  waiting.clear(); // first: who is called may wait again
+  for (const done of ready) done();
 }
 
 /** Blocks this thread until a descriptor has one of `events`, at most `milliseconds`; says which it has (0: none). */

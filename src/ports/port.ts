@@ -91,6 +91,8 @@ export interface PortDriver {
   /** True once nothing will ever come again (end of a file, the other end closed). Live ports never end. */
   readonly ended: boolean;
   counters(): DriverCounters;
+  /** `can.mtu` as it is now, where it may change under an open port. Throws when the interface is gone. */
+  mtu?(): number;
   /** True when the other side has taken all that was sent and has asked again since: loops only. */
   settled?(): boolean;
   /** The other side's thread is gone without closing its end: closes that for it. Loops only. */

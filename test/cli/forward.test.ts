@@ -1,63 +1,12 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type TestContext, test } from "node:test";
+import { test } from "node:test";
 import { imbalance, type Report } from "../../src/flow/report.js";
-import { ip, makeNamespaces, makeVeth, runIn, startIn, startIperf } from "../kit/netns.js";
-
-const MAIN = new URL("../../src/cli/main.js", import.meta.url).pathname;
-
-interface Lan {
-  readonly client: string;
-  readonly middle: string;
-  readonly server: string;
-}
-
-/** client ── v0 [middle] v1 ── server, both ends in one subnet. */
-function makeLan(t: TestContext, options: { queues?: number } = {}): Lan | undefined {
-  const names = makeNamespaces(t, "client", "middle", "server");
-  if (names === undefined) return undefined;
-  for (const [name, end, host] of [
-    ["v0", names.client, 1],
-    ["v1", names.server, 2],
-  ] as const) {
-    const addresses = [`10.7.0.${host}/24`, `fd07::${host}/64`];
-    makeVeth(
-      { namespace: names.middle, name },
-      { namespace: end, name: "e0", addresses, finish: true },
-      options,
-    );
-  }
-  return names;
-}
-
-/** `millrace forward …` in the middle, and its report once it was told to end. */
-async function startForward(t: TestContext, lan: Lan, ...args: readonly string[]) {
-  const child = startIn(t, lan.middle, process.execPath, MAIN, "forward", ...args, "--json");
-  const closed = once(child, "close");
-  let output = "";
-  let errors = "";
-  child.stdout?.on("data", (data) => {
-    output += data;
-  });
-  await new Promise<void>((resolve, reject) => {
-    child.stderr?.on("data", (data) => {
-      errors += data;
-      if (errors.includes("forwarding between")) resolve();
-    });
-    child.on("exit", (status) => reject(new Error(`it ended with status ${status}: ${errors}`)));
-  });
-  const report = async (): Promise<Report> => {
-    child.kill("SIGINT");
-    const [status] = await closed;
-    assert.equal(status, 0, errors);
-    return JSON.parse(output);
-  };
-  return { child, report };
-}
+import { MAIN, makeLan, startForward } from "../kit/lan.js";
+import { ip, runIn, startIperf } from "../kit/netns.js";
 
 /** Datagrams that found a full socket buffer in a namespace. */
 function socketDrops(namespace: string): number {
@@ -156,20 +105,6 @@ test("two workers forward two queues each", async (t) => {
   const report = await forward.report();
   assert.equal(imbalance(report), 0, JSON.stringify(report));
   assert.equal(report.mode.length, 4, "two ports of two workers");
-});
-
-test("a killed forward leaves no XDP program and no promiscuous interface behind", async (t) => {
-  const lan = makeLan(t);
-  if (lan === undefined) return;
-  const { child } = await startForward(t, lan, "xdp:v0", "xdp:v1");
-  assert.match(ip("-n", lan.middle, "-d", "link", "show", "v0"), /prog\/xdp/);
-  child.kill("SIGKILL");
-  await once(child, "exit");
-  for (let tries = 0; tries < 100 && /xdp/.test(ip("-n", lan.middle, "-d", "link")); tries++)
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  const left = ip("-n", lan.middle, "-d", "link");
-  assert.doesNotMatch(left, /xdp/);
-  assert.doesNotMatch(left, /promiscuity [1-9]/);
 });
 
 test("a module drops and rewrites on the way, and what it drops is counted under its reason", async (t) => {

@@ -172,20 +172,22 @@ async function pumpRecords(
     return packets;
   };
   let turned = performance.now();
-  while (!until.aborted && !enough()) {
-    await take();
-    const asked = performance.now();
-    // Blocks come late anyway: looking again and again would only cost.
-    if (wait === "busy" || asked - turned > TURN_BUDGET) await nextTurn();
-    else await driver.readable(until).catch(unlessAborted(until));
-    // What was ready at once was no turn of the event loop.
-    if (performance.now() - asked > 1 || asked - turned > TURN_BUDGET) turned = performance.now();
+  try {
+    while (!until.aborted && !enough()) {
+      await take();
+      const asked = performance.now();
+      // Blocks come late anyway: looking again and again would only cost.
+      if (wait === "busy" || asked - turned > TURN_BUDGET) await nextTurn();
+      else await driver.readable(until).catch(unlessAborted(until));
+      // What was ready at once was no turn of the event loop.
+      if (performance.now() - asked > 1 || asked - turned > TURN_BUDGET) turned = performance.now();
+    }
+  } finally {
+    if (!enough()) await lastOnes(take, enough);
   }
-  if (enough()) return;
-  await lastOnes(take, enough);
 }
 
-/** What came before the signal may still be on its way through the kernel's ring. */
+/** What came before the signal, or before the interface went, may still be on its way through the kernel's ring. */
 async function lastOnes(take: () => Promise<number>, enough: () => boolean): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, 2 * RING_DELAY));
   const deadline = performance.now() + 2 * RING_DELAY;

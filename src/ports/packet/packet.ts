@@ -37,7 +37,7 @@ import {
 import { interfaceIndex } from "../../linux/socket.js";
 import { watch } from "../../linux/watch.js";
 import type { ArenaMemory } from "../../memory/arena.js";
-import { createBurst, destroyBurst } from "../../memory/burst.js";
+import { createBurst, destroyBurst, throwFault } from "../../memory/burst.js";
 import type { Locator } from "../locator.js";
 import { closeOutbox, createOutbox, createRegions, type Regions } from "../messages.js";
 import { pause } from "../pause.js";
@@ -63,12 +63,12 @@ export async function openPacket(
   { direction }: DriverOptions,
 ): Promise<PortDriver> {
   const options = readPacketLocator(locator);
-  const subject = locator.text;
+  const subject = `packet:${options.interface}`;
   const any = options.interface === ANY;
   if (any && direction === "out")
     throw new MillraceError(
       "ERR_LOCATOR",
-      `"${subject}" is all interfaces at once, which cannot be sent to`,
+      `"${locator.text}" is all interfaces at once, which cannot be sent to`,
       {
         hint: "name one; `millrace ports --all` lists what there is",
       },
@@ -147,6 +147,7 @@ function createDriver(
   const watching = watch(fd);
   let drops = 0;
   let freezes = 0;
+  let unread = 0; // packets that nobody had asked for when the port closed
   let final: DriverCounters | undefined; // what the counters were when the port closed
 
   function counters(): DriverCounters {
@@ -169,6 +170,7 @@ function createDriver(
         kernel: drops,
         truncated,
         malformed,
+        unread,
         oversize: oversize + sent(OUTBOX_OVERSIZE),
         refused: sent(OUTBOX_REFUSED),
         unfinished: sent(OUTBOX_UNFINISHED),
@@ -216,6 +218,7 @@ function createDriver(
     },
     ended: false,
     counters: () => final ?? counters(),
+    mtu: () => frameLimit(link.linkType, interfaceFacts(fd, options.interface, subject).mtu),
     attachFilter(program) {
       if (receiver === undefined) return undefined;
       // What came in before the filter did is not to be seen, nor counted where it found no room.
@@ -229,6 +232,10 @@ function createDriver(
     },
     async close() {
       if (final !== undefined) return;
+      if (receiver !== undefined) {
+        attachSocketFilter(fd, RETURN_NOTHING, subject); // nothing comes from here on
+        unread = discardAll(arena, receiver);
+      }
       final = counters();
       watching.close();
       receiver?.close();
@@ -239,10 +246,26 @@ function createDriver(
   };
 }
 
+/** Drops the packets that the ring has handed over and nobody has asked for; how many. */
+function discardAll(arena: ArenaMemory, { receive }: PacketReceiver): number {
+  const burst = createBurst(arena, 2048);
+  let packets = 0;
+  for (let got = receive(burst); got > 0; got = receive(burst)) {
+    packets += got;
+    throwFault(arena, burst, arena.kernels.burstRelease(burst, 0));
+  }
+  destroyBurst(arena, burst);
+  return packets;
+}
+
+function frameLimit(linkType: PacketLink["linkType"], mtu: number): number {
+  return linkType === "RAW" ? mtu : mtu + 14;
+}
+
 function capabilities({ linkType, mtu, vnet }: PacketLink, options: PacketOptions): Capabilities {
   return {
     linkType,
-    mtu: linkType === "RAW" ? mtu : mtu + 14,
+    mtu: frameLimit(linkType, mtu),
     queues: 1,
     live: true,
     fragments: 1022,

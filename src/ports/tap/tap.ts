@@ -62,8 +62,8 @@ export async function openTapPort(arena: ArenaMemory, locator: Locator): Promise
   try {
     if (mtu !== undefined) changeLink(tap.name, { mtu });
     if (up) changeLink(tap.name, { up: true });
-    const frameMtu = findLink(tap.name).mtu + (layer === 2 ? 14 : 0);
-    return createDriver(arena, tap, locator.text, { layer, mtu: frameMtu }, regions);
+    const frameMtu = () => findLink(tap.name).mtu + (layer === 2 ? 14 : 0);
+    return { ...createDriver(arena, tap, locator.text, { layer, mtu: frameMtu() }, regions), mtu: frameMtu };
   } catch (error) {
     regions.free();
     closeTap(tap);

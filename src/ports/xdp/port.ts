@@ -21,7 +21,7 @@ import type { Link } from "../../linux/links.js";
 import { xdpFeatures } from "../../linux/netdev.js";
 import { findLink } from "../../linux/netlink.js";
 import { holdPromiscuous } from "../../linux/promiscuity.js";
-import { type Watch, watch } from "../../linux/watch.js";
+import { type Side, type Watch, watch } from "../../linux/watch.js";
 import { kickReceive, kickTransmit, xdpStatistics } from "../../linux/xdp-socket.js";
 import type { ArenaMemory } from "../../memory/arena.js";
 import { createBurst, destroyBurst, throwFault } from "../../memory/burst.js";
@@ -45,7 +45,7 @@ const EMPTY_TURNS = 1 << 14;
 export async function openXdp(
   arena: ArenaMemory,
   locator: Locator,
-  _options: DriverOptions,
+  { direction }: DriverOptions,
 ): Promise<PortDriver> {
   const link = findLink(locator.place);
   const options = xdpOptions(arena, locator, link);
@@ -59,7 +59,8 @@ export async function openXdp(
     const tryZeroCopy = attachment.mode === "native" && features?.zeroCopy !== false;
     for (const number of options.queues) {
       queues.push(await openFreed(() => openQueue(arena, link, number, options, tryZeroCopy)));
-      attachment.connect(number, queues[queues.length - 1].fd);
+      // A port that is only sent to leaves what comes in to the kernel's stack.
+      if (direction !== "out") attachment.connect(number, queues[queues.length - 1].fd);
     }
   } catch (error) {
     for (const queue of queues) {
@@ -72,7 +73,8 @@ export async function openXdp(
   }
   const can = capabilities(link, options, attachment, queues);
   const whole = queues.length === link.queues.rx;
-  return createDriver(arena, locator.text, can, attachment, queues, promiscuity, whole);
+  const mtu = () => findLink(locator.place).mtu + ETHERNET_OVERHEAD;
+  return { ...createDriver(arena, locator.text, can, attachment, queues, promiscuity, whole), mtu };
 }
 
 // A queue whose socket was closed a moment ago stays busy until the kernel has let go of it.
@@ -140,6 +142,7 @@ function createDriver(
   let nextReceive = 0;
   let empty = 0;
   let early = 0; // packets that came before the filter did
+  let unread = 0; // packets that nobody had asked for when the port closed
   let closing: Promise<void> | undefined;
   let last: DriverCounters | undefined;
 
@@ -194,20 +197,36 @@ function createDriver(
     return throwFault(arena, burst, result);
   }
 
-  async function wait(which: "readable" | "writable", signal: AbortSignal): Promise<void> {
-    const race = new AbortController();
-    const either = AbortSignal.any([signal, race.signal]);
-    try {
+  // Without promises or signals of its own: it runs once for each packet where packets come one by one.
+  function wait(side: Side, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (signal.aborted) return reject(signal.reason);
+      const end = () => {
+        clearTimeout(look);
+        signal.removeEventListener("abort", abort);
+        for (const cancel of cancels) cancel();
+      };
+      const ready = () => {
+        end();
+        resolve();
+      };
+      const abort = () => {
+        end();
+        reject(signal.reason);
+      };
+      const cancels = watches.map((one) => one.when(side, ready));
+      signal.addEventListener("abort", abort, { once: true });
       // A socket whose interface has gone is never ready: look after it once a second.
-      const look = delay(LOOK_MILLISECONDS, undefined, { signal: either });
-      await Promise.race([look, ...watches.map((one) => one[which](either))]);
-      for (const queue of queues) kickReceive(queue.fd, subject);
-    } catch (error) {
-      signal.throwIfAborted();
-      throw error;
-    } finally {
-      race.abort();
-    }
+      const look = setTimeout(() => {
+        end();
+        try {
+          for (const queue of queues) kickReceive(queue.fd, subject);
+          resolve();
+        } catch (error) {
+          reject(error);
+        }
+      }, LOOK_MILLISECONDS);
+    });
   }
 
   async function writable(signal: AbortSignal): Promise<void> {
@@ -228,6 +247,7 @@ function createDriver(
       dropped: withoutZeros({
         ...kernel,
         filter: early,
+        unread,
         "bad-descriptor": sum(XDP_BAD_RECEIVED),
         oversize: sum(XDP_OVERSIZE),
         runt: sum(XDP_RUNTS),
@@ -249,14 +269,21 @@ function createDriver(
       if (error instanceof MillraceError && error.code === "ERR_FILTER") return undefined;
       throw error;
     }
+    early += discard();
+    return "xdp";
+  }
+
+  /** Drops what stands in the receive rings; how many packets. */
+  function discard(): number {
     const burst = createBurst(arena, BURST_MOST * (FRAGMENTS + 1));
-    for (const queue of queues)
-      for (let got = receiveFrom(queue, burst); got > 0; got = receiveFrom(queue, burst)) {
-        early += got;
+    let packets = 0;
+    for (const { at } of queues)
+      for (let got = BURST_MOST; got > 0; packets += got) {
+        got = kernels.xdpReceive(at, burst, BURST_MOST, 0, 0);
         throwFault(arena, burst, kernels.burstRelease(burst, 0));
       }
     destroyBurst(arena, burst);
-    return "xdp";
+    return packets;
   }
 
   async function close(): Promise<void> {
@@ -264,6 +291,7 @@ function createDriver(
     for (const queue of queues) attachment.disconnect(queue.number);
     attachment.release();
     for (const queue of queues) await drainQueue(arena, queue, subject);
+    unread = discard();
     last = counters();
     for (const queue of queues) await closeQueue(arena, queue, subject);
     if (promiscuity >= 0) libc().close(promiscuity);
