@@ -1,12 +1,12 @@
 // `millrace/device`: any PCI device from TypeScript, a real one through VFIO or a model that needs no hardware.
-import type { Bar, ConfigBytes, Identity } from "./device/bus/bus.js";
+import type { Bar, ConfigBytes, Identity, InterruptKind } from "./device/bus/bus.js";
 import { counterChange } from "./device/bus/interrupts.js";
 import { openBus } from "./device/bus/open.js";
 import { MillraceError } from "./errors.js";
 import { type ArenaMemory, createArenaMemory } from "./memory/arena.js";
 import { allocateRegion, freeRegion } from "./memory/region.js";
 
-export type { Bar, ConfigBytes, Identity } from "./device/bus/bus.js";
+export type { Bar, ConfigBytes, Identity, InterruptKind } from "./device/bus/bus.js";
 export { MillraceError } from "./errors.js";
 
 export interface DeviceOptions {
@@ -38,7 +38,7 @@ export interface DeviceMemory extends Disposable {
 export interface Device extends AsyncDisposable {
   readonly name: string;
   readonly identity: Identity;
-  readonly interruptKind: "msix" | "msi" | "intx" | "none";
+  readonly interruptKind: InterruptKind;
   /** How many interrupt vectors it has. */
   readonly vectors: number;
   /** Reads 1, 2 or 4 bytes of configuration space. */

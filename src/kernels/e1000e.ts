@@ -1,6 +1,7 @@
 // What the 82574L's descriptors look like in memory, and the state of one of its queues in the arena. Read by
-// TypeScript and by the AssemblyScript kernel alike; no type annotations. Sections are those of the Intel 82574
-// Gigabit Ethernet Controller Family datasheet.
+// TypeScript and by the AssemblyScript kernel alike; no type annotations. Sections are those of the
+// datasheet (Intel 82574 GbE Controller Family, 317694, revision 3.4); layouts and bits are those of union
+// e1000_rx_desc_extended, union e1000_rx_desc_packet_split and struct e1000_tx_desc, e1000_context_desc in Linux (e1000e/hw.h) too.
 
 // Receive descriptor, extended (7.1.4), 16 bytes. Given to the card: the buffer's address, and zero.
 // Written back:
@@ -14,7 +15,7 @@ export const RXD_VLAN = 14; // u16
 export const RXD_HEADER = 16; // u16, header length in bits 0 to 9, bit 15: was split
 export const RXD_LENGTHS = 18; // u16 × 3, bytes in buffers 1 to 3
 
-// RXD_STATUS (7.1.4.2)
+// RXD_STATUS (7.1.4)
 export const RX_DONE = 1;
 export const RX_END = 2;
 export const RX_VLAN = 8;
@@ -26,7 +27,7 @@ export const RX_IP_BAD = 0x40000000;
 /** CE, SE, SEQ, CXE, RXE: the frame is broken. */
 export const RX_BROKEN = 0x97000000;
 
-// Transmit descriptors (7.2.10: data, 7.2.11: context), 16 bytes.
+// Transmit descriptors (7.2.10), data and context, 16 bytes.
 export const TXD_COMMAND = 8; // u32, length in bits 0 to 19, type in 20 to 23, command in 24 to 31
 export const TXD_OPTIONS = 12; // u32, status in bits 0 to 3, packet options in 8 to 15, VLAN tag in 16 to 31
 export const TX_DONE = 1;

@@ -23,10 +23,13 @@ const makeAdder: MakeModel = (host) => {
       { index: 2, bytes: 16384, space: "memory", plain: true },
     ],
     vectors: 2,
+    asserted: () => words.get(24) !== undefined,
     read: (_bar, offset) => (offset === 0 ? ++reads : (words.get(offset) ?? 0)),
     write: (_bar, offset, _bytes, value) => {
       words.set(offset, BigInt(value));
       if (offset === 4) started = true;
+      if (offset === 28) words.delete(24);
+      if (offset === 24) host.interrupt(1);
     },
     work: () => {
       if (!started) return false;
@@ -134,6 +137,35 @@ test("an interrupt wakes its waiter, and the counts add up", async () => {
   machine.settle();
   assert.equal(bus.ledger().interrupts, 5, "vectors that are off stay silent");
   await bus.close();
+});
+
+test("an interrupt line is masked as it fires, and fires again as long as its cause stands", async () => {
+  const { arena, bus } = fit({ interrupts: "intx" });
+  assert.deepEqual([bus.interruptKind, bus.vectors], ["intx", 1]);
+  assert.equal(bus.configRead(0x3d, 1), 1, "its pin is INTA#");
+  assert.equal(bus.configRead(0x34, 1), 0, "and it has no capability for messages");
+  const fired = () => Atomics.load(arena.u32, bus.counter(0) >>> 2);
+  const pull = () => bus.bar(0).write32(24, 1);
+  const letGo = () => bus.bar(0).write32(28, 1);
+  bus.enableInterrupts(1);
+  pull();
+  pull();
+  bus.bar(0).read32(32);
+  assert.equal(fired(), 1);
+  bus.unmask(0);
+  assert.equal(fired(), 2, "nobody has acknowledged it");
+  letGo();
+  bus.unmask(0);
+  assert.equal(fired(), 2);
+  pull();
+  bus.bar(0).read32(32);
+  assert.equal(fired(), 3);
+  assert.throws(() => bus.enableInterrupts(2), { code: "ERR_DEVICE" });
+  await bus.close();
+  const msi = fit({ interrupts: "msi" }).bus;
+  assert.deepEqual([msi.interruptKind, msi.vectors], ["msi", 1]);
+  assert.equal(msi.configRead(msi.configRead(0x34, 1), 1), 5);
+  await msi.close();
 });
 
 test("plain device memory is the same memory on both sides, each access entered; ports are answered one by one", async () => {

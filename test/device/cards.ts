@@ -45,8 +45,7 @@ export interface PairOptions {
   readonly frameSize?: 2048 | 4096;
   readonly bias?: number;
   readonly bytes?: number;
-  /** The bus has one vector for everything, as with MSI or INTx. */
-  readonly oneVector?: boolean;
+  readonly interrupts?: "msix" | "msi" | "intx";
 }
 
 export function openPair(options: PairOptions = {}): Pair {
@@ -60,7 +59,10 @@ export function openPair(options: PairOptions = {}): Pair {
   const wire = createWire(false);
   const seen: Uint8Array[] = [];
   wire.tap = (frame) => seen.push(frame.slice());
-  const parameters = new Map([["bias", String(options.bias ?? 0)]]);
+  const parameters = new Map([
+    ["bias", String(options.bias ?? 0)],
+    ["interrupts", options.interrupts ?? "msix"],
+  ]);
   const open = (name: string, last: number, settings: CardOptions): End => {
     let model: ModelCard | undefined;
     const bus = machine.fit(
@@ -72,8 +74,7 @@ export function openPair(options: PairOptions = {}): Pair {
       },
       { parameters },
     );
-    const shared = { ...bus, interruptKind: "msi" as const, vectors: 1 };
-    return { card: openE1000e(options.oneVector ? shared : bus, settings), bus, model: model! };
+    return { card: openE1000e(bus, settings), bus, model: model! };
   };
   const a = open("a@model", 1, options.a ?? {});
   const b = open("b@model", 2, options.b ?? {});

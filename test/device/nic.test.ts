@@ -8,19 +8,24 @@ import { drainBurst, freeFrames, newBurst, putPacket } from "./cards.js";
 
 const signal = new AbortController().signal;
 
-const WAITS = ["busy", "interrupt", "adaptive"] as const;
-for (const [model, wait] of ["e1000e", "virtio"].flatMap((name) =>
-  WAITS.map((each) => [name, each] as const),
+const WAYS = [
+  ["busy", "msix"],
+  ["interrupt", "msix"],
+  ["interrupt", "intx"],
+  ["adaptive", "msi"],
+] as const;
+for (const [model, wait, interrupts] of ["e1000e", "virtio"].flatMap((name) =>
+  WAYS.map((way) => [name, ...way] as const),
 )) {
-  test(`two modelled ${model} cards on one wire, each with a port: 2,000 packets arrive in order (${wait})`, async () => {
+  test(`two modelled ${model} cards on one wire, each with a port: 2,000 packets arrive in order (${wait}, ${interrupts})`, async () => {
     const arena = createArenaMemory({ bytes: 64 * 2 ** 20 });
     const probe = newBurst(arena);
     const free = freeFrames(arena, probe);
     const open = (text: string) =>
       openNicPort(arena, parseLocator(text), { direction: "both", wait, signal });
     const [a, b] = await Promise.all([
-      open(`nic:${model}@model?wire=between&mac=02:00:00:00:00:0a`),
-      open(`nic:${model}@model?wire=between&mac=02:00:00:00:00:0b&ring=256`),
+      open(`nic:${model}@model?wire=between&interrupts=${interrupts}&mac=02:00:00:00:00:0a`),
+      open(`nic:${model}@model?wire=between&interrupts=${interrupts}&mac=02:00:00:00:00:0b&ring=256`),
     ]);
     const out = newBurst(arena);
     const into = newBurst(arena);
@@ -76,5 +81,9 @@ test("a card alone hears itself, and says what it does not know", async () => {
   await assert.rejects(open("nic:e1000e@model?rings=7"), { code: "ERR_LOCATOR", message: /"rings"/ });
   await assert.rejects(open("nic:e1000e@model?ring=100"), { code: "ERR_DEVICE", message: /rxRing/ });
   await assert.rejects(open("nic:virtio@model?split"), { code: "ERR_LOCATOR", message: /"split"/ });
+  await assert.rejects(open("nic:e1000e@model?interrupts=none"), {
+    code: "ERR_DEVICE",
+    message: /none of msix, msi, intx/,
+  });
   await assert.rejects(open("nic:rtl8139@model"), { code: "ERR_DEVICE", message: /no model/ });
 });

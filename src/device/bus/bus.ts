@@ -65,7 +65,7 @@ export interface Bus {
   /** Ends what `map` began, same range; when it returns, the device cannot reach it any more. */
   unmap(offset: number, bytes: number): void;
 
-  readonly interruptKind: "msix" | "msi" | "intx" | "none";
+  readonly interruptKind: InterruptKind;
   /** How many vectors the device has. */
   readonly vectors: number;
   /** Makes vectors 0 to `count` - 1 arrive; 0 turns interrupts off. To be repeated after `reset`. */
@@ -84,6 +84,9 @@ export interface Bus {
   /** Bus mastering off, reset, all mappings undone, everything given back. Idempotent. */
   close(): Promise<void>;
 }
+
+/** How a device raises interrupts. */
+export type InterruptKind = "msix" | "msi" | "intx" | "none";
 
 export interface BusOptions {
   /** How many bits of address the device drives; a mapping beyond them is refused. Default 64. */

@@ -1,9 +1,9 @@
 // What the driver takes for granted beyond the registers. Code that leans on one names it.
 
-/** At most this many queues of each direction (datasheet 1.2: two receive and two transmit queues). */
+/** At most this many queues of each direction (datasheet, product features; 10.2.6 has two transmit queues' registers). */
 export const QUEUES = 2;
 
-/** Vectors 0 and 1: receive queues; 2 and 3: transmit queues; 4: link and everything else (7.4: five vectors). */
+/** Vectors 0 and 1: receive queues; 2 and 3: transmit queues; 4: link and everything else (Linux: e1000_configure_msix). */
 export const VECTORS = 5;
 export const VECTOR_LINK = 4;
 
@@ -11,7 +11,7 @@ export const VECTOR_LINK = 4;
 export const RING_LEAST = 64;
 export const RING_MOST = 4096;
 
-/** A reset is over within this many milliseconds, or the card is broken (datasheet: 3 ms and less). */
+/** A reset is over within this many milliseconds, or the card is broken (Linux waits 10). */
 export const RESET_MILLISECONDS = 50;
 
 /** Bus mastering has stopped within this many milliseconds of CTRL_MASTER_DISABLE (Linux waits 80). */

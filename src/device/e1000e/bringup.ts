@@ -6,7 +6,7 @@ import { HEADER_BYTES, type Queue, rewindReceive, rewindTransmit } from "./queue
 import * as r from "./registers.js";
 import { writeRss } from "./rss.js";
 
-/** Stops every access the card makes by itself, then resets it (datasheet 3.1.3.10 and 4.6). Throws ERR_DEVICE. */
+/** Stops every access the card makes by itself, then resets it (as Linux does, e1000_reset_hw_82571). Throws ERR_DEVICE. */
 export function resetCard(card: Card): void {
   writeRegister(card, r.IMC, ALL_ONES);
   writeRegister(card, r.RCTL, 0);
@@ -44,7 +44,8 @@ export function startCard(card: Card): void {
 
 function writeLink(card: Card): void {
   const { settings } = card;
-  let control = r.CTRL_FULL_DUPLEX | r.CTRL_ASDE | r.CTRL_SLU;
+  // Auto-speed detection (bit 5) stays 0, as this card wants it (10.2.2.1): its PHY tells the speed.
+  let control = r.CTRL_FULL_DUPLEX | r.CTRL_SLU;
   if (settings.flowControl) control |= r.CTRL_RFCE | r.CTRL_TFCE;
   if (settings.vlan) control |= r.CTRL_VME;
   writeRegister(card, r.CTRL, control);
@@ -80,7 +81,7 @@ function writeTransmitQueue(card: Card, queue: Queue): void {
   writeRegister(card, r.TDLEN, queue.descBytes, add);
   writeRegister(card, r.TDH, 0, add);
   writeRegister(card, r.TDT, 0, add);
-  // Bit 22 is reserved and to be written 1 (10.2.6, TXDCTL).
+  // Bit 22 is reserved and to be written 1 (10.2.6.11).
   writeRegister(card, r.TXDCTL, r.DCTL_GRAN | (1 << 22) | (1 << 16), add);
 }
 
@@ -122,13 +123,13 @@ function writeInterrupts(card: Card): void {
     return;
   }
   bus.enableInterrupts(VECTORS);
-  let map = 0;
+  let map = r.IVAR_EVERY_REPORT;
   for (let vector = 0; vector < VECTORS; vector++) {
     map |= (vector | r.IVAR_VALID) << (4 * vector);
     writeRegister(card, r.EITR, interval, 4 * vector);
   }
   writeRegister(card, r.IVAR, map);
-  // These causes clear and mask themselves as their vector is sent, so no handler has to read ICR (7.4.5).
+  // These causes clear and mask themselves as their vector is sent, so no handler has to read ICR (EIAC).
   const queues = r.CAUSE_RXQ0 | r.CAUSE_RXQ1 | r.CAUSE_TXQ0 | r.CAUSE_TXQ1;
   writeRegister(card, r.EIAC, queues | r.CAUSE_OTHER);
   writeRegister(card, r.CTRL_EXT, readRegister(card, r.CTRL_EXT) | r.CTRL_EXT_EIAME | r.CTRL_EXT_PBA_CLR);

@@ -29,7 +29,7 @@ export function writeMac(card: Card, entry: number, mac: Uint8Array | undefined)
   flushWrites(card);
 }
 
-/** Where a group address falls in the multicast table with RCTL.MO 0: 12 bits of its last two bytes (10.2.5, MTA). */
+/** Where a group address falls in the multicast table with RCTL.MO 0: 12 bits of its last two bytes (10.2.5.21). */
 export function multicastBit(mac: Uint8Array): number {
   return ((mac[4] >>> 4) | (mac[5] << 4)) & 0xfff;
 }

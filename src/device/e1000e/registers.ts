@@ -1,6 +1,9 @@
 // The 82574L's registers that this driver, its model and Linux's e1000e use, as data: offset in BAR 0, and where
-// the datasheet (Intel 82574 Gigabit Ethernet Controller Family) describes it. What a read or a write does besides
-// moving the value is told by `kind`, which the model acts on.
+// the datasheet describes it (Intel 82574 GbE Controller Family, order number 317694, revision 3.4). What a read or
+// a write does besides moving the value is told by `kind`, which the model acts on.
+//
+// Offsets and bits are those of Linux's drivers/net/ethernet/intel/e1000e (regs.h, defines.h) too. A section that
+// names a chapter only (10.2.2) was not compared with the datasheet number by number.
 
 /**
  * `plain`: holds what was written. `read`: writes are ignored. `clear`: a counter that a read sets to 0 and that
@@ -12,26 +15,26 @@ export interface Register {
   readonly name: string;
   readonly offset: number;
   readonly kind: RegisterKind;
-  /** Section of the datasheet. */
+  /** Section of the datasheet, or the chapter it is in. */
   readonly section: string;
 }
 
-const GENERAL = "10.2.2 General Register Descriptions";
-const PCIE = "10.2.3 PCIe Register Descriptions";
-const INTERRUPT = "10.2.4 Interrupt Register Descriptions";
-const RECEIVE = "10.2.5 Receive Register Descriptions";
-const TRANSMIT = "10.2.6 Transmit Register Descriptions";
-const STATISTICS = "10.2.7 Statistic Register Descriptions";
+const GENERAL = "10.2.2";
+const PCIE = "10.2.3";
+const INTERRUPT = "10.2.4";
+const RECEIVE = "10.2.5";
+const TRANSMIT = "10.2.6";
+const STATISTICS = "10.2.7";
 
 function register(name: string, offset: number, kind: RegisterKind, section: string): Register {
   return { name, offset, kind, section };
 }
 
-export const CTRL = register("CTRL", 0x0000, "special", GENERAL);
-export const STATUS = register("STATUS", 0x0008, "read", GENERAL);
+export const CTRL = register("CTRL", 0x0000, "special", "10.2.2.1");
+export const STATUS = register("STATUS", 0x0008, "read", "10.2.2.2");
 export const EERD = register("EERD", 0x0014, "special", GENERAL);
 export const CTRL_EXT = register("CTRL_EXT", 0x0018, "plain", GENERAL);
-export const MDIC = register("MDIC", 0x0020, "special", GENERAL);
+export const MDIC = register("MDIC", 0x0020, "special", "10.2.2.7");
 export const FCAL = register("FCAL", 0x0028, "plain", GENERAL);
 export const FCAH = register("FCAH", 0x002c, "plain", GENERAL);
 export const FCT = register("FCT", 0x0030, "plain", GENERAL);
@@ -44,35 +47,35 @@ export const GCR = register("GCR", 0x5b00, "plain", PCIE);
 export const SWSM = register("SWSM", 0x5b50, "plain", PCIE);
 export const FWSM = register("FWSM", 0x5b54, "read", PCIE);
 
-export const ICR = register("ICR", 0x00c0, "special", INTERRUPT);
-export const ITR = register("ITR", 0x00c4, "plain", INTERRUPT);
-export const ICS = register("ICS", 0x00c8, "special", INTERRUPT);
-export const IMS = register("IMS", 0x00d0, "special", INTERRUPT);
-export const IMC = register("IMC", 0x00d8, "special", INTERRUPT);
+export const ICR = register("ICR", 0x00c0, "special", "10.2.4.1");
+export const ITR = register("ITR", 0x00c4, "plain", "10.2.4.2");
+export const ICS = register("ICS", 0x00c8, "special", "10.2.4.4");
+export const IMS = register("IMS", 0x00d0, "special", "10.2.4.5");
+export const IMC = register("IMC", 0x00d8, "special", "10.2.4.6");
 export const EIAC = register("EIAC", 0x00dc, "plain", INTERRUPT);
 export const IAM = register("IAM", 0x00e0, "plain", INTERRUPT);
-export const IVAR = register("IVAR", 0x00e4, "plain", INTERRUPT);
+export const IVAR = register("IVAR", 0x00e4, "plain", "10.2.4.9");
 /** One a vector, 4 bytes apart; units of 256 ns. */
-export const EITR = register("EITR", 0x00e8, "plain", INTERRUPT);
+export const EITR = register("EITR", 0x00e8, "plain", "10.2.4.3");
 
-export const RCTL = register("RCTL", 0x0100, "special", RECEIVE);
+export const RCTL = register("RCTL", 0x0100, "special", "10.2.5.1");
 export const PSRCTL = register("PSRCTL", 0x2170, "plain", RECEIVE);
 /** The registers of receive queue 1 stand 0x100 above those of queue 0. */
-export const RDBAL = register("RDBAL", 0x2800, "plain", RECEIVE);
-export const RDBAH = register("RDBAH", 0x2804, "plain", RECEIVE);
-export const RDLEN = register("RDLEN", 0x2808, "plain", RECEIVE);
-export const RDH = register("RDH", 0x2810, "plain", RECEIVE);
-export const RDT = register("RDT", 0x2818, "special", RECEIVE);
-export const RDTR = register("RDTR", 0x2820, "plain", RECEIVE);
-export const RXDCTL = register("RXDCTL", 0x2828, "plain", RECEIVE);
+export const RDBAL = register("RDBAL", 0x2800, "plain", "10.2.5.5");
+export const RDBAH = register("RDBAH", 0x2804, "plain", "10.2.5.6");
+export const RDLEN = register("RDLEN", 0x2808, "plain", "10.2.5.7");
+export const RDH = register("RDH", 0x2810, "plain", "10.2.5.8");
+export const RDT = register("RDT", 0x2818, "special", "10.2.5.9");
+export const RDTR = register("RDTR", 0x2820, "plain", "10.2.5.10");
+export const RXDCTL = register("RXDCTL", 0x2828, "plain", "10.2.5.11");
 export const RADV = register("RADV", 0x282c, "plain", RECEIVE);
 export const RXCSUM = register("RXCSUM", 0x5000, "plain", RECEIVE);
 export const RFCTL = register("RFCTL", 0x5008, "plain", RECEIVE);
 /** 128 words: a bit for each of 4,096 hashes of a multicast address. */
-export const MTA = register("MTA", 0x5200, "plain", RECEIVE);
+export const MTA = register("MTA", 0x5200, "plain", "10.2.5.21");
 /** 16 pairs of low and high: exact addresses. */
-export const RAL = register("RAL", 0x5400, "plain", RECEIVE);
-export const RAH = register("RAH", 0x5404, "plain", RECEIVE);
+export const RAL = register("RAL", 0x5400, "plain", "10.2.5.22");
+export const RAH = register("RAH", 0x5404, "plain", "10.2.5.23");
 /** 128 words: a bit for each VLAN. */
 export const VFTA = register("VFTA", 0x5600, "plain", RECEIVE);
 export const MRQC = register("MRQC", 0x5818, "plain", RECEIVE);
@@ -81,15 +84,15 @@ export const RETA = register("RETA", 0x5c00, "plain", RECEIVE);
 /** 10 words: the Toeplitz key, first byte lowest. */
 export const RSSRK = register("RSSRK", 0x5c80, "plain", RECEIVE);
 
-export const TCTL = register("TCTL", 0x0400, "special", TRANSMIT);
-export const TIPG = register("TIPG", 0x0410, "plain", TRANSMIT);
-export const TDBAL = register("TDBAL", 0x3800, "plain", TRANSMIT);
-export const TDBAH = register("TDBAH", 0x3804, "plain", TRANSMIT);
-export const TDLEN = register("TDLEN", 0x3808, "plain", TRANSMIT);
-export const TDH = register("TDH", 0x3810, "plain", TRANSMIT);
-export const TDT = register("TDT", 0x3818, "special", TRANSMIT);
+export const TCTL = register("TCTL", 0x0400, "special", "10.2.6.1");
+export const TIPG = register("TIPG", 0x0410, "plain", "10.2.6.2");
+export const TDBAL = register("TDBAL", 0x3800, "plain", "10.2.6.4");
+export const TDBAH = register("TDBAH", 0x3804, "plain", "10.2.6.5");
+export const TDLEN = register("TDLEN", 0x3808, "plain", "10.2.6.6");
+export const TDH = register("TDH", 0x3810, "plain", "10.2.6.7");
+export const TDT = register("TDT", 0x3818, "special", "10.2.6.8");
 export const TIDV = register("TIDV", 0x3820, "plain", TRANSMIT);
-export const TXDCTL = register("TXDCTL", 0x3828, "plain", TRANSMIT);
+export const TXDCTL = register("TXDCTL", 0x3828, "plain", "10.2.6.11");
 export const TADV = register("TADV", 0x382c, "plain", TRANSMIT);
 export const TARC = register("TARC", 0x3840, "plain", TRANSMIT);
 
@@ -128,7 +131,6 @@ export const BAR_BYTES = 0x20000;
 export const CTRL_FULL_DUPLEX = 1 << 0;
 /** GIO Master Disable: no new bus master accesses are begun. */
 export const CTRL_MASTER_DISABLE = 1 << 2;
-export const CTRL_ASDE = 1 << 5;
 /** Set Link Up. */
 export const CTRL_SLU = 1 << 6;
 export const CTRL_RST = 1 << 26;
@@ -197,6 +199,8 @@ export const CAUSE_OTHER = 1 << 24;
 export const CAUSE_ASSERTED = 0x80000000;
 /** IVAR: a vector number is valid with this bit beside it. */
 export const IVAR_VALID = 8;
+/** IVAR: transmit causes come up at every report of a descriptor. */
+export const IVAR_EVERY_REPORT = 0x80000000;
 
 export const VENDOR_INTEL = 0x8086;
 export const DEVICE_82574L = 0x10d3;

@@ -17,6 +17,7 @@ import {
   ASK_READ,
   ASK_RESET,
   ASK_UNMAP,
+  ASK_UNMASK,
   ASK_VECTORS,
   ASK_WRITE,
   ask,
@@ -41,7 +42,6 @@ export interface ModelBusPlace {
   readonly name: string;
   readonly slot: Slot;
   readonly bars: readonly ModelBar[];
-  readonly vectors: number;
   readonly dmaBits: number;
   /** Called once, after the device has left the machine. */
   readonly closed: () => Promise<void>;
@@ -98,16 +98,18 @@ export function createModelBus(client: MailboxClient, place: ModelBusPlace): Mod
       if (!request(ASK_UNMAP, offset, bytes))
         throw new MillraceError("ERR_DEVICE", `${name}: ${bytes} bytes at ${offset} are not mapped`);
     },
-    interruptKind: place.vectors > 0 ? "msix" : "none",
-    vectors: place.vectors,
+    interruptKind: slot.interruptKind,
+    vectors: slot.vectors,
     enableInterrupts: (count) => {
-      if (count > place.vectors)
-        throw new MillraceError("ERR_DEVICE", `${name} has ${place.vectors} interrupt vectors, not ${count}`);
+      if (count > slot.vectors)
+        throw new MillraceError("ERR_DEVICE", `${name} has ${slot.vectors} interrupt vectors, not ${count}`);
       request(ASK_VECTORS, 0, count);
     },
     counter: (vector) => mailbox + COUNTERS + vector * COUNTER_STRIDE,
     interrupts: (vector, signal) => countInterrupts(arena, bus.counter(vector), () => !open, signal),
-    unmask: () => {},
+    unmask: () => {
+      if (slot.interruptKind === "intx") request(ASK_UNMASK, 0);
+    },
     setBusMaster: (on) => {
       const command = bus.configRead(COMMAND, 2) & ~COMMAND_BUS_MASTER;
       bus.configWrite(COMMAND, 2, command | (on ? COMMAND_BUS_MASTER : 0) | 3);
@@ -120,7 +122,7 @@ export function createModelBus(client: MailboxClient, place: ModelBusPlace): Mod
       request(ASK_RESET, 0);
       request(ASK_CLOSE, 0);
       open = false;
-      for (let vector = 0; vector < place.vectors; vector++) raise(arena, bus.counter(vector), 0);
+      for (let vector = 0; vector < slot.vectors; vector++) raise(arena, bus.counter(vector), 0);
       await place.closed();
       freeRegion(arena, mailbox, MAILBOX_BYTES);
     },

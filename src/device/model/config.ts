@@ -1,3 +1,4 @@
+import type { InterruptKind } from "../bus/bus.js";
 import type { ModelDevice } from "./device.js";
 
 /** A modelled function's configuration space: 256 bytes, and which bits of them a write can change. */
@@ -6,7 +7,7 @@ export interface ConfigSpace {
   readonly writable: Uint8Array;
 }
 
-// PCI Local Bus Specification 3.0, 6.1 (type 0 header) and 6.8.2 (MSI-X).
+// PCI Local Bus Specification 3.0, 6.1 (type 0 header), 6.8.1 (MSI) and 6.8.2 (MSI-X).
 export const COMMAND = 0x04;
 export const COMMAND_IO = 1;
 export const COMMAND_MEMORY = 2;
@@ -16,11 +17,14 @@ const STATUS_CAPABILITIES = 0x10;
 const REVISION = 0x08;
 const FIRST_BAR = 0x10;
 const CAPABILITIES_POINTER = 0x34;
+const INTERRUPT_PIN = 0x3d;
 const FIRST_CAPABILITY = 0x40;
 const CAPABILITY_VENDOR = 0x09;
+const CAPABILITY_MSI = 0x05;
 const CAPABILITY_MSIX = 0x11;
 
-export function createConfig(model: ModelDevice): ConfigSpace {
+/** `kind`: how it raises interrupts, of the ways it has. */
+export function createConfig(model: ModelDevice, kind: InterruptKind): ConfigSpace {
   const bytes = new Uint8Array(256);
   const writable = new Uint8Array(256);
   const view = new DataView(bytes.buffer);
@@ -45,7 +49,9 @@ export function createConfig(model: ModelDevice): ConfigSpace {
     link = next + 1;
     next = (next + 2 + body.length + 3) & ~3;
   };
-  if (model.vectors > 0) add(CAPABILITY_MSIX, msix(model.vectors));
+  if (kind === "msix") add(CAPABILITY_MSIX, msix(model.vectors));
+  if (kind === "msi") add(CAPABILITY_MSI, new Uint8Array(8)); // control word, address, data: one vector
+  if (kind === "intx") bytes[INTERRUPT_PIN] = 1; // INTA#
   for (const body of model.capabilities ?? []) add(CAPABILITY_VENDOR, body);
   return { bytes, writable };
 }

@@ -1,3 +1,5 @@
+import type { InterruptKind } from "../bus/bus.js";
+
 /** A base address register of a modelled device. */
 export interface ModelBar {
   readonly index: number;
@@ -29,6 +31,8 @@ export interface ModelDevice {
   work(): boolean;
   /** Microseconds until `work` has something to do although nobody asks (a timer); undefined: nothing is due. */
   due?(): number | undefined;
+  /** Whether it pulls its interrupt line, as it does from a cause until that is acknowledged. Where it has one: INTx. */
+  asserted?(): boolean;
   /** As a function-level reset leaves it. */
   reset(): void;
   /** The machine is taken down. */
@@ -43,7 +47,12 @@ export interface ModelHost {
   dmaWrite(iova: number, from: Uint8Array): boolean;
   /** Writes one aligned u32 as the last part of a transfer: the other side sees it after everything before it. */
   dmaFlag(iova: number, value: number): boolean;
-  /** Signals an MSI-X vector, unless it is masked or not enabled. */
+  /** How the device is wired to raise interrupts. */
+  readonly interruptKind: InterruptKind;
+  /**
+   * Signals an MSI-X vector, unless it is masked or not enabled. With MSI there is one vector for all; with INTx
+   * the line is looked at: it fires while it is asserted and not masked.
+   */
   interrupt(vector: number): void;
   /** Microseconds; in tests it moves only when told. */
   now(): number;

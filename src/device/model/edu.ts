@@ -78,6 +78,7 @@ export const createEdu: MakeModel = (host) => {
       else if (offset === 0x90) dma.count = BigInt(value);
       else if (offset === 0x98) dma.command = BigInt(value);
     },
+    asserted: () => interrupts !== 0,
     work: () => {
       let busy = false;
       if (pending !== undefined) {

@@ -48,7 +48,6 @@ export function createStillMachine(arena: ArenaMemory): StillMachine {
           name,
           slot,
           bars: model.bars,
-          vectors: model.vectors,
           dmaBits: options.dmaBits ?? 64,
           closed: async () => {
             step(); // the machine lets go of a closed device at the end of a step

@@ -1,6 +1,7 @@
 import { MillraceError } from "../../errors.js";
 import type { ArenaMemory } from "../../memory/arena.js";
 import { allocateRegion, freeRegion } from "../../memory/region.js";
+import type { InterruptKind } from "../bus/bus.js";
 import { raise } from "../bus/interrupts.js";
 import {
   COMMAND,
@@ -25,6 +26,7 @@ import {
   ASK_READ,
   ASK_RESET,
   ASK_UNMAP,
+  ASK_UNMASK,
   ASK_VECTORS,
   ASK_WRITE,
   COUNTER_STRIDE,
@@ -45,6 +47,9 @@ export interface Slot {
   /** Arena offset of the memory of each plain BAR, by index. */
   readonly windows: ReadonlyMap<number, number>;
   readonly bias: number;
+  readonly interruptKind: InterruptKind;
+  /** How many vectors it has so. */
+  readonly vectors: number;
 }
 
 /** One device in the machine, with its configuration space, IOMMU and mailbox. */
@@ -53,6 +58,8 @@ interface Fitted extends Slot {
   readonly config: ConfigSpace;
   readonly iommu: Iommu;
   vectorsOn: number;
+  /** INTx: the line was masked as it fired, and fires again only once it is unmasked. */
+  masked: boolean;
   closed: boolean;
 }
 
@@ -80,10 +87,12 @@ export function fitDevice(
   const bias = Number(parameters.get("bias") ?? 0);
   if (!Number.isSafeInteger(bias) || bias < 0 || bias % 4096 !== 0)
     throw new MillraceError("ERR_DEVICE", `bias=${parameters.get("bias")} is not a multiple of 4096`);
+  const interruptKind = readKind(parameters.get("interrupts") ?? "msix");
   const windows = new Map<number, number>();
   const iommu: Iommu = { ranges: [] };
   const host: ModelHost = {
     now: machine.now,
+    interruptKind,
     dmaRead: (iova, into) => {
       const at = reach(fitted, arena, iova, into.length, false);
       if (at < 0) return false;
@@ -106,9 +115,9 @@ export function fitDevice(
       return true;
     },
     interrupt: (vector) => {
-      if (vector >= fitted.vectorsOn) return;
-      enter(arena, mailbox, "interrupts");
-      raise(arena, mailbox + COUNTERS + vector * COUNTER_STRIDE);
+      if (interruptKind === "intx") pullLine(arena, fitted);
+      else if (interruptKind === "msi") fire(arena, fitted, 0);
+      else fire(arena, fitted, vector);
     },
     plain: (bar) => {
       const at = windows.get(bar)!;
@@ -118,10 +127,31 @@ export function fitDevice(
   const model = make(host, parameters);
   for (const bar of model.bars)
     if (bar.plain === true) windows.set(bar.index, allocateRegion(arena, bar.bytes));
-  const config = createConfig(model);
-  const fitted: Fitted = { mailbox, windows, bias, model, config, iommu, vectorsOn: 0, closed: false };
+  const kind = model.vectors === 0 ? "none" : interruptKind;
+  const vectors = kind === "msix" || kind === "none" ? model.vectors : 1;
+  const slot: Slot = { mailbox, windows, bias, interruptKind: kind, vectors };
+  const config = createConfig(model, kind);
+  const fitted: Fitted = { ...slot, model, config, iommu, vectorsOn: 0, masked: false, closed: false };
   machine.devices.push(fitted);
-  return { model, slot: { mailbox, windows, bias } };
+  return { model, slot };
+}
+
+function readKind(text: string): InterruptKind {
+  if (text === "msix" || text === "msi" || text === "intx") return text;
+  throw new MillraceError("ERR_DEVICE", `interrupts=${text} is none of msix, msi, intx`);
+}
+
+function fire(arena: ArenaMemory, fitted: Fitted, vector: number): void {
+  if (vector >= fitted.vectorsOn) return;
+  enter(arena, fitted.mailbox, "interrupts");
+  raise(arena, fitted.mailbox + COUNTERS + vector * COUNTER_STRIDE);
+}
+
+/** An interrupt line is a level: it fires while it is asserted, and is masked as it fires so that it does so once. */
+function pullLine(arena: ArenaMemory, fitted: Fitted): void {
+  if (fitted.masked || fitted.vectorsOn === 0 || fitted.model.asserted?.() !== true) return;
+  fitted.masked = true;
+  fire(arena, fitted, 0);
 }
 
 /** The arena offset a bus master's access goes to, or -1 after entering the fault. */
@@ -204,7 +234,13 @@ function perform(arena: ArenaMemory, fitted: Fitted, at: number): Answer {
     case ASK_UNMAP:
       return iommuUnmap(iommu, offset + fitted.bias, low) ? 0 : "refused";
     case ASK_VECTORS:
-      fitted.vectorsOn = Math.min(low, model.vectors);
+      fitted.vectorsOn = Math.min(low, fitted.vectors);
+      fitted.masked = false;
+      if (fitted.interruptKind === "intx") pullLine(arena, fitted);
+      return 0;
+    case ASK_UNMASK:
+      fitted.masked = false;
+      pullLine(arena, fitted);
       return 0;
     case ASK_RESET:
       configWrite(config, COMMAND, 2, configRead(config, COMMAND, 2) & ~COMMAND_BUS_MASTER);

@@ -43,6 +43,7 @@ export const ASK_UNMAP = 6;
 export const ASK_VECTORS = 7;
 export const ASK_RESET = 8;
 export const ASK_CLOSE = 9;
+export const ASK_UNMASK = 10;
 
 /** The driver's side of a mailbox. */
 export interface MailboxClient {

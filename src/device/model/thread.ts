@@ -18,7 +18,6 @@ export type FitAnswer =
   | {
       readonly ok: true;
       readonly bars: readonly ModelBar[];
-      readonly vectors: number;
       readonly slot: Slot;
       /** The machine's owner number in the arena. */
       readonly seat: number;
@@ -74,7 +73,7 @@ export function startMachine(arena: ArenaMemory, ended: () => void): RunningMach
     seat = reply.seat;
     return createModelBus(
       { arena, mailbox, machine: shared },
-      { name, slot: reply.slot, bars: reply.bars, vectors: reply.vectors, dmaBits, closed: stop },
+      { name, slot: reply.slot, bars: reply.bars, dmaBits, closed: stop },
     );
   };
   return {

@@ -19,7 +19,7 @@ port.on("message", async (message: FitMessage) => {
   try {
     const make = await findModel(message.model);
     const { model, slot } = fitDevice(machine, make, message.mailbox, message.parameters);
-    reply = { ok: true, bars: model.bars, vectors: model.vectors, slot, seat: arena.worker };
+    reply = { ok: true, bars: model.bars, slot, seat: arena.worker };
   } catch (error) {
     reply = { ok: false, message: error instanceof Error ? error.message : String(error) };
   }

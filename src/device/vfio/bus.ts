@@ -1,6 +1,6 @@
 import { closeSync } from "node:fs";
 import { MillraceError } from "../../errors.js";
-import { unmapOver } from "../../linux/mapping.js";
+import { adviseHugePages, arenaBase, unmapOver } from "../../linux/mapping.js";
 import {
   CONFIG_REGION,
   closeVfio,
@@ -37,6 +37,7 @@ const COMMAND = 0x04;
 const COMMAND_MEMORY_AND_IO = 3;
 const COMMAND_BUS_MASTER = 4;
 const PAGE = 4096;
+const HUGE_PAGE = 2 ** 21;
 const COUNTER_STRIDE = 64; // a cache line each
 const COUNTER_LIMIT = 256;
 
@@ -63,13 +64,21 @@ export async function openVfioBus(arena: ArenaMemory, name: string, options: Bus
   }
 }
 
-/** Where arena offset 0 stands in the device's addresses, so that all of the arena fits into one of its ranges. */
-function chooseBias(device: VfioDevice, bytes: number, dmaBits: number): number {
-  const end = 2 ** dmaBits;
-  for (const { first, last } of iovaRanges(device)) {
-    const bias = Math.ceil(first / PAGE) * PAGE;
-    if (bias + bytes - 1 <= last && bias < end) return bias;
-  }
+/**
+ * Where arena offset 0 stands in the device's addresses, so that all of the arena fits into one of its ranges. Where
+ * there is room, it is as far from a huge page's start as in memory: then one entry of the IOMMU's tables
+ * translates a huge page.
+ */
+function chooseBias(device: VfioDevice, arena: ArenaMemory, dmaBits: number): number {
+  const bytes = arena.buffer.byteLength;
+  const ranges = iovaRanges(device);
+  for (const step of [HUGE_PAGE, PAGE])
+    for (const { first, last } of ranges) {
+      const shift = arenaBase(arena) % step;
+      const bias = Math.max(0, Math.ceil((first - shift) / step)) * step + shift;
+      const reaches = step === PAGE ? bias : bias + bytes - 1; // of an arena that is too large, it reaches a part
+      if (bias + bytes - 1 <= last && reaches < 2 ** dmaBits) return bias;
+    }
   throw new MillraceError(
     "ERR_DEVICE",
     `${device.name}: no range of its addresses holds the arena's ${bytes} bytes`,
@@ -82,7 +91,7 @@ function chooseBias(device: VfioDevice, bytes: number, dmaBits: number): number 
 function createVfioBus(arena: ArenaMemory, device: VfioDevice, dmaBits: number, restore: () => void): Bus {
   const { name } = device;
   const config = regionOf(device, CONFIG_REGION);
-  const bias = chooseBias(device, arena.buffer.byteLength, dmaBits);
+  const bias = chooseBias(device, arena, dmaBits);
   const { kind, index: irqIndex } = KINDS.find(({ index }) => irqCount(device, index) > 0) ?? {
     kind: "none",
     index: IRQ_INTX,
@@ -141,6 +150,8 @@ function createVfioBus(arena: ArenaMemory, device: VfioDevice, dmaBits: number, 
           `${name} drives ${dmaBits} bits of address: it cannot reach ${iova + bytes - 1}`,
           { hint: "make a smaller arena" },
         );
+      // Pages that nobody has touched are made as they are pinned: huge ones, where there are.
+      if (bytes >= HUGE_PAGE) adviseHugePages(arena, offset, bytes);
       mapDma(device, arena, offset, bytes, iova);
       mapped.set(offset, bytes);
       return iova;

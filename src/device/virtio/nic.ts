@@ -6,7 +6,7 @@ import { cardCounters, linkIsUp, mostFragments, openVirtioCard, type VirtioOptio
 import { arm, clean, closeCard, receive, send, vectorsOf, watch } from "./run.js";
 
 const OPTIONS = ["queues", "ring", "promiscuous"];
-const MODEL_OPTIONS = ["wire", "mac", "bias", "force"]; // for the bus, not for the card
+const MODEL_OPTIONS = ["wire", "mac", "bias", "interrupts", "force"]; // for the bus, not for the card
 
 /** Brings a virtio network card up with the options of a locator. */
 export async function openVirtioNic(bus: Bus, parameters: ReadonlyMap<string, string>): Promise<Nic> {

@@ -19,7 +19,7 @@ const CARD_OPTIONS = [
   "moderation",
   "pause",
 ];
-const MODEL_OPTIONS = ["wire", "mac", "bias"];
+const MODEL_OPTIONS = ["wire", "mac", "bias", "interrupts"];
 
 /** An interrupt that does not come within this many milliseconds counts as lost, and the rings are looked at. */
 const INTERRUPT_PATIENCE = 100;

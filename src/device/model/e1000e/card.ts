@@ -2,7 +2,7 @@ import * as r from "../../e1000e/registers.js";
 import type { ModelHost } from "../device.js";
 import type { Plug, Wire } from "../wire.js";
 
-/** What a context descriptor has told a transmit queue (datasheet 7.2.11), and the packet being put together. */
+/** What a context descriptor has told a transmit queue (7.2.10; struct e1000_context_desc), and the packet being put together. */
 export interface Transmit {
   context: { readonly low: number; readonly high: number; readonly command: number; readonly status: number };
   readonly staging: Uint8Array;

@@ -3,7 +3,7 @@ import * as r from "../../e1000e/registers.js";
 import { bump, type ModelCard, reg } from "./card.js";
 import { type Headers, u16 } from "./headers.js";
 
-/** Whether the receive filters let a frame in (datasheet 7.1.1: address, VLAN, length). */
+/** Whether the receive filters let a frame in (7.1.1: address, VLAN, length). */
 export function passes(card: ModelCard, frame: Uint8Array): boolean {
   const control = reg(card, r.RCTL);
   const tagged = u16(frame, 12) === reg(card, r.VET);
@@ -38,7 +38,7 @@ function addressPasses(card: ModelCard, frame: Uint8Array, control: number): boo
 }
 
 export interface Spread {
-  /** What was hashed (datasheet 7.1.2.8): 0 nothing, 1 IPv4 with TCP ports, 2 IPv4, 3 IPv6 with TCP ports, 5 IPv6. */
+  /** What was hashed (as Linux's and QEMU's headers name them): 0 nothing, 1 IPv4 with TCP ports, 2 IPv4, 3 IPv6 with TCP ports, 5 IPv6. */
   readonly type: number;
   readonly hash: number;
   readonly queue: number;

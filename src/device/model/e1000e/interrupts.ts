@@ -2,7 +2,7 @@ import * as r from "../../e1000e/registers.js";
 import { type ModelCard, reg, setReg } from "./card.js";
 
 const OTHER_CAUSES = r.CAUSE_LINK;
-/** The cause that each field of IVAR routes, lowest first (datasheet 10.2.4, IVAR). */
+/** The cause that each field of IVAR routes, lowest first (10.2.4.9). */
 const ROUTED = [r.CAUSE_RXQ0, r.CAUSE_RXQ1, r.CAUSE_TXQ0, r.CAUSE_TXQ1, r.CAUSE_OTHER];
 
 export function usesMsix(card: ModelCard): boolean {

@@ -96,6 +96,7 @@ export function createModelE1000e(
     },
     work: () => work(card),
     due: () => signalDue(card),
+    asserted: () => (reg(card, r.ICR) & reg(card, r.IMS)) !== 0,
     reset: () => resetState(card),
     close: () => unplug(wire, card.plug),
   };

@@ -124,7 +124,7 @@ function finish(card: ModelCard, queue: Transmit, command: number, options: numb
   emit(packet);
 }
 
-/** Context offsets, in bytes from the packet's first (datasheet 7.2.11.1). */
+/** Context offsets, in bytes from the packet's first (7.2.10; struct e1000_context_desc). */
 function places(queue: Transmit, length: number) {
   const { low, high } = queue.context;
   const end = (word: number) => (word >>> 16 === 0 ? length : Math.min((word >>> 16) + 1, length));
@@ -149,7 +149,7 @@ function checksums(packet: Uint8Array, queue: Transmit, options: number, l4Lengt
   }
 }
 
-/** TCP segmentation: the headers again and again, lengths, numbers and flags set for each (datasheet 7.2.6). */
+/** TCP segmentation: the headers again and again, lengths, numbers and flags set for each (7.2). */
 function* segments(packet: Uint8Array, queue: Transmit, options: number): Generator<Uint8Array> {
   const headerLength = (queue.context.status >>> 8) & 0xff;
   const size = queue.context.status >>> 16;

@@ -1,6 +1,6 @@
 import { VNET_HASHED_SIZE, VNET_SIZE } from "../../../kernels/virtio-structs.js";
 import type { VirtioFeature } from "../../virtio/features.js";
-import { STATUS_DRIVER_OK } from "../../virtio/registers.js";
+import { NO_VECTOR, STATUS_DRIVER_OK } from "../../virtio/registers.js";
 import type { ModelHost } from "../device.js";
 import { type Plug, peerTakes, sendOver, type Wire, wireUp } from "../wire.js";
 import { framesOf, hashOf, headerOf } from "./net.js";
@@ -56,7 +56,13 @@ export function finish(card: ModelVirtio, queue: ModelQueue): void {
   publishUsed(card.host, queue);
   if (!wantsInterrupt(card.host, queue)) return;
   card.isr |= 1;
-  if (queue.vector !== 0xffff) card.host.interrupt(queue.vector);
+  notify(card, queue.vector);
+}
+
+/** Signals a vector that the driver has chosen; without MSI-X there is one line for everything [4.1.5.1.2]. */
+export function notify({ host }: ModelVirtio, vector: number): void {
+  if (host.interruptKind !== "msix") host.interrupt(0);
+  else if (vector !== NO_VECTOR) host.interrupt(vector);
 }
 
 /** The bytes that a chain's readable pieces name, one after another; undefined where one cannot be read. */

@@ -21,7 +21,7 @@ import {
 } from "../../virtio/registers.js";
 import type { MakeModel, ModelDevice, ModelHost } from "../device.js";
 import { findWire, plugIn, unplug, type Wire, wireUp } from "../wire.js";
-import { type ModelVirtio, work } from "./card.js";
+import { type ModelVirtio, notify, work } from "./card.js";
 import { createModelQueue, type ModelQueue } from "./ring.js";
 
 const OFFERED: readonly VirtioFeature[] = [
@@ -108,6 +108,7 @@ export function createModelVirtio(
       } else writeCommonField(card, selected, offset - COMMON_AT, Number(value));
     },
     work: () => work(card),
+    asserted: () => card.isr !== 0,
     reset: () => resetCard(card),
     close: () => unplug(wire, card.plug),
   };
@@ -139,7 +140,7 @@ function capability(type: number, offset: number, length: number, multiplier?: n
 function configChanged(card: ModelVirtio): void {
   if ((card.status & STATUS_DRIVER_OK) === 0) return;
   card.isr |= 2;
-  if (card.configVector !== 0xffff) card.host.interrupt(card.configVector);
+  notify(card, card.configVector);
 }
 
 function readConfig(card: ModelVirtio, offset: number, bytes: number): number {
