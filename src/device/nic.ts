@@ -1,4 +1,6 @@
 import { MillraceError } from "../errors.js";
+import { BURST_METAS, BURST_PACKETS, META_QUEUE, META_SIZE } from "../kernels/structs.js";
+import type { ArenaMemory } from "../memory/arena.js";
 import type { Bus } from "./bus/bus.js";
 
 /** Which directions are meant: what arrives, what was sent, or both. */
@@ -80,6 +82,29 @@ export async function openNic(bus: Bus, parameters: ReadonlyMap<string, string>)
       { hint: "millrace drives the Intel 82574L and virtio network cards" },
     );
   return (await driver.load())(bus, parameters);
+}
+
+/**
+ * Sends a burst over several queues: each packet over the one that has the number, modulo `queues`, of the queue it
+ * came in on, so that no flow is put out of order. Returns the first number not looked at.
+ */
+export function sendSpread(
+  arena: ArenaMemory,
+  queues: number,
+  burst: number,
+  first: number,
+  send: (queue: number, first: number, end: number) => number,
+): number {
+  const { u8, u32, kernels } = arena;
+  const packets = u32[(burst + BURST_PACKETS) >>> 2];
+  const metas = u32[(burst + BURST_METAS) >>> 2];
+  let next = first;
+  while (next < packets) {
+    const end = kernels.burstQueueRun(burst, next);
+    next = send(u8[metas + next * META_SIZE + META_QUEUE] % queues, next, end);
+    if (next < end) break;
+  }
+  return next;
 }
 
 /** Asks until `isUp` says so, at most so many milliseconds. */

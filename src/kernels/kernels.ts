@@ -128,7 +128,7 @@ export interface Kernels {
   virtioComplete(queue: number): number;
   virtioFill(queue: number): number;
   virtioReceive(queue: number, burst: number, most: number): number;
-  virtioSend(queue: number, burst: number, first: number): number;
+  virtioSend(queue: number, burst: number, first: number, last: number): number;
   virtqueueArm(queue: number, on: number): number;
   virtqueueKick(queue: number): number;
   inboxPost(state: number): number;
@@ -144,6 +144,7 @@ export interface Kernels {
   tpacketRecord(state: number, output: number, most: number): number;
   tpacketLarge(state: number, inbox: number, burst: number, length: number): number;
   tpacketReady(state: number, blocks: number): number;
+  burstQueueRun(burst: number, first: number): number;
   readVnet(header: number, meta: number): void;
   outboxSegment(state: number): number;
   outboxSent(state: number, burst: number, messages: number, sent: number, zeroCopy: number): number;
@@ -152,7 +153,7 @@ export interface Kernels {
   outboxCompleted(state: number, low: number, high: number): number;
   e1000eFill(queue: number): void;
   e1000eReceive(queue: number, burst: number, most: number): number;
-  e1000eSend(queue: number, burst: number, first: number): number;
+  e1000eSend(queue: number, burst: number, first: number, end: number): number;
   e1000eClean(queue: number): number;
   e1000eFlush(queue: number): number;
 }

@@ -46,13 +46,18 @@ export interface PairOptions {
   readonly bias?: number;
   readonly bytes?: number;
   readonly interrupts?: "msix" | "msi" | "intx";
+  /** Whether freed frames are filled with a pattern, as tests want it; frames go back another way without. */
+  readonly poison?: boolean;
 }
 
 export function openPair(options: PairOptions = {}): Pair {
+  const { MILLRACE_POISON } = process.env;
+  if (options.poison === false) delete process.env.MILLRACE_POISON;
   const arena = createArenaMemory({
     bytes: options.bytes ?? 64 * 2 ** 20,
     frameSize: options.frameSize ?? 4096,
   });
+  if (MILLRACE_POISON !== undefined) process.env.MILLRACE_POISON = MILLRACE_POISON;
   const probe = newBurst(arena);
   const free = freeFrames(arena, probe);
   const machine = createStillMachine(arena);

@@ -17,6 +17,7 @@ function frameOf(bytes: number, seed = 0): Uint8Array {
 const SETUPS: readonly { readonly name: string; readonly options: PairOptions; readonly longest: number }[] =
   [
     { name: "4 KiB frames", options: {}, longest: 1514 },
+    { name: "frames not poisoned", options: { poison: false }, longest: 1514 },
     { name: "2 KiB frames", options: { frameSize: 2048 }, longest: 1514 },
     { name: "behind a bias", options: { bias: 0x1_2345_6000 }, longest: 1514 },
     { name: "long packets", options: { a: { mtu: 9018 }, b: { mtu: 9018 } }, longest: 9014 },
@@ -134,38 +135,39 @@ test("a packet handed over keeps its frame; one below copybreak is copied, and t
   await pair.close();
 });
 
-test("thousands of packets go round both rings without loss, and flow control holds the sender back", async () => {
-  const pair = openPair({ a: { txRing: 64 }, b: { rxRing: 64 } });
-  const { arena, a, b, settle } = pair;
-  const out = newBurst(arena);
-  const into = newBurst(arena);
-  let received = 0;
-  for (let round = 0; round < 200; round++) {
-    for (let i = 0; i < 32; i++) putPacket(arena, out, frameOf(1000, i));
-    let first = 0;
-    while (first < 32) {
-      first = send(a.card, 0, out, first);
-      settle();
-      // A slow receiver: it looks only now and then.
-      if (round % 3 === 0 || first < 32) {
-        while (receive(b.card, 0, into, 16) > 0) {
-          received += drainBurst(arena, into).length;
-          settle();
+for (const poison of [true, false])
+  test(`thousands of packets go round both rings without loss, and flow control holds the sender back (${poison ? "poisoned" : "plain"})`, async () => {
+    const pair = openPair({ a: { txRing: 64 }, b: { rxRing: 64 }, poison });
+    const { arena, a, b, settle } = pair;
+    const out = newBurst(arena);
+    const into = newBurst(arena);
+    let received = 0;
+    for (let round = 0; round < 200; round++) {
+      for (let i = 0; i < 32; i++) putPacket(arena, out, frameOf(1000, i));
+      let first = 0;
+      while (first < 32) {
+        first = send(a.card, 0, out, first);
+        settle();
+        // A slow receiver: it looks only now and then.
+        if (round % 3 === 0 || first < 32) {
+          while (receive(b.card, 0, into, 16) > 0) {
+            received += drainBurst(arena, into).length;
+            settle();
+          }
         }
       }
+      drainBurst(arena, out);
     }
-    drainBurst(arena, out);
-  }
-  settle();
-  while (receive(b.card, 0, into, 64) > 0) {
-    received += drainBurst(arena, into).length;
     settle();
-  }
-  assert.equal(received, 6400);
-  assert.equal(b.model.regs[0x4010 >>> 2], 0, "nothing was missed");
-  assert.ok(b.model.regs[0x4054 >>> 2] > 0, "pauses were asked for");
-  await pair.close();
-});
+    while (receive(b.card, 0, into, 64) > 0) {
+      received += drainBurst(arena, into).length;
+      settle();
+    }
+    assert.equal(received, 6400);
+    assert.equal(b.model.regs[0x4010 >>> 2], 0, "nothing was missed");
+    assert.ok(b.model.regs[0x4054 >>> 2] > 0, "pauses were asked for");
+    await pair.close();
+  });
 
 test("a bad burst is refused whole: a foreign frame, an empty fragment, a continuation that leads nowhere", async () => {
   const pair = openPair();

@@ -7,13 +7,18 @@ import {
   setVlans,
   writeMac,
 } from "../../src/device/e1000e/filters.js";
+import { openE1000eNic } from "../../src/device/e1000e/nic.js";
 import { steer } from "../../src/device/e1000e/rss.js";
 import { arm, receive, recover, send, serveLink, watch } from "../../src/device/e1000e/run.js";
 import { collect } from "../../src/device/e1000e/statistics.js";
-import { connectWire } from "../../src/device/model/wire.js";
+import type { ModelCard } from "../../src/device/model/e1000e/card.js";
+import { createModelE1000e } from "../../src/device/model/e1000e/model.js";
+import { createStillMachine } from "../../src/device/model/inthread.js";
+import { connectWire, createWire } from "../../src/device/model/wire.js";
 import { META_FLAGS, META_HASH, META_HASHED, META_QUEUE } from "../../src/kernels/structs.js";
+import { createArenaMemory } from "../../src/memory/arena.js";
 import { DEFAULT_RSS_KEY, toeplitz } from "../../src/packet/toeplitz.js";
-import { drainBurst, newBurst, openPair, type Pair, putPacket } from "./cards.js";
+import { drainBurst, metaAt, newBurst, openPair, type Pair, putPacket } from "./cards.js";
 import { pattern, wholeFrame } from "./frames.js";
 
 // Microsoft, "Verifying the RSS Hash Calculation": addresses, ports, hash without and with ports.
@@ -112,6 +117,49 @@ test("flows land on the queue that Toeplitz and the table say, with the hash in 
   );
   for (const { queue, hash } of sendVectors("tcp")) assert.equal(queue, (hash & 127) < 64 ? 0 : 1);
   await pair.close();
+});
+
+test("a card of two queues sends each packet over the one it came in by, and no flow out of order", async () => {
+  const arena = createArenaMemory({ bytes: 32 * 2 ** 20 });
+  const machine = createStillMachine(arena);
+  const wire = createWire(true);
+  const mac = Uint8Array.of(2, 0, 0, 0, 0, 1);
+  let model: ModelCard | undefined;
+  const bus = machine.fit("e1000e@model", (host) => {
+    const made = createModelE1000e(host, wire, mac);
+    model = made.card;
+    return made.device;
+  });
+  const nic = await openE1000eNic(
+    bus,
+    new Map([
+      ["queues", "2"],
+      ["ring", "64"],
+    ]),
+  );
+  machine.settle();
+  const seen: (readonly [queue: number, number: number])[] = [];
+  wire.tap = (frame) => seen.push([frame[20], frame[21]]);
+  const burst = newBurst(arena);
+  const cameIn = Array.from({ length: 100 }, (_, i) => (i % 7 < 3 ? 0 : i % 7 < 5 ? 1 : 2));
+  cameIn.forEach((queue, i) => {
+    const frame = pattern(100);
+    frame.set([queue % 2, i], 20);
+    arena.u8[metaAt(arena, burst, putPacket(arena, burst, frame)) + META_QUEUE] = queue;
+  });
+  for (let first = 0; first < 100; machine.settle()) first = nic.send(burst, first);
+  drainBurst(arena, burst);
+  for (const queue of [0, 1]) {
+    const numbers = cameIn.flatMap((from, i) => (from % 2 === queue ? [i] : []));
+    assert.deepEqual(
+      seen.filter(([over]) => over === queue).map(([, number]) => number),
+      numbers,
+    );
+    assert.equal(model!.regs[(0x3818 + 0x100 * queue) >>> 2], numbers.length % 64, "its own tail");
+  }
+  nic.clean();
+  assert.equal(nic.counters().transmitted.packets, 100);
+  await nic.close();
 });
 
 test("the filters let in what they are set to: own address, groups by hash, broadcast, VLANs", async () => {

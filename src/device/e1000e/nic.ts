@@ -12,7 +12,7 @@ import {
 } from "../../kernels/e1000e.js";
 import { BURST_CAPACITY } from "../../kernels/structs.js";
 import type { Bus } from "../bus/bus.js";
-import { type Nic, type NicCounters, numberOption, switchOption } from "../nic.js";
+import { type Nic, type NicCounters, numberOption, sendSpread, switchOption } from "../nic.js";
 import { FRAGMENTS } from "./assumptions.js";
 import type { Card } from "./card.js";
 import { openE1000e } from "./open.js";
@@ -47,7 +47,12 @@ export async function openE1000eNic(bus: Bus, parameters: ReadonlyMap<string, st
       first++;
       return packets;
     },
-    send: (burst, from) => send(card, 0, burst, from),
+    send: (burst, from) =>
+      card.tx.length === 1
+        ? send(card, 0, burst, from)
+        : sendSpread(bus.arena, card.tx.length, burst, from, (queue, first, end) =>
+            send(card, queue, burst, first, end),
+          ),
     clean: () => clean(card),
     arm: (what) => arm(card, what),
     vectors: (what) => vectorsOf(card, what),

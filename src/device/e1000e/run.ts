@@ -8,6 +8,7 @@ import {
   TXQ_MARK_NEXT,
   TXQ_TAIL,
 } from "../../kernels/e1000e.js";
+import { BURST_PACKETS } from "../../kernels/structs.js";
 import { throwFault } from "../../memory/burst.js";
 import { stoodStill, waitForLink } from "../nic.js";
 import { ALL_ONES, HUNG_MILLISECONDS, LINK_MILLISECONDS } from "./assumptions.js";
@@ -28,13 +29,22 @@ export function receive(card: Card, index: number, burst: number, most: number):
   return packets;
 }
 
-/** As PortDriver.send, over transmit queue number `index`: one write to a register, however many packets. */
-export function send(card: Card, index: number, burst: number, first: number): number {
+/**
+ * As PortDriver.send, over transmit queue number `index`, of packets before number `end`: one write to a register,
+ * however many packets.
+ */
+export function send(
+  card: Card,
+  index: number,
+  burst: number,
+  first: number,
+  end = card.arena.u32[(burst + BURST_PACKETS) >>> 2],
+): number {
   if (card.failure !== undefined) throw card.failure;
   const { arena } = card;
   const queue = card.tx[index];
   arena.kernels.e1000eClean(queue.state);
-  const result = arena.kernels.e1000eSend(queue.state, burst, first);
+  const result = arena.kernels.e1000eSend(queue.state, burst, first, end);
   const tail = arena.u32[(queue.state + TXQ_TAIL) >>> 2];
   if (tail !== queue.told) {
     queue.told = tail;

@@ -1,7 +1,7 @@
 import { MillraceError } from "../../errors.js";
 import { BURST_CAPACITY } from "../../kernels/structs.js";
 import type { Bus } from "../bus/bus.js";
-import { type Nic, numberOption, switchOption, waitForLink } from "../nic.js";
+import { type Nic, numberOption, sendSpread, switchOption, waitForLink } from "../nic.js";
 import { cardCounters, linkIsUp, mostFragments, openVirtioCard, type VirtioOptions } from "./card.js";
 import { arm, clean, closeCard, receive, send, vectorsOf, watch } from "./run.js";
 
@@ -31,7 +31,12 @@ export async function openVirtioNic(bus: Bus, parameters: ReadonlyMap<string, st
       first++;
       return packets;
     },
-    send: (burst, from) => send(card, 0, burst, from),
+    send: (burst, from) =>
+      card.pairs === 1
+        ? send(card, 0, burst, from)
+        : sendSpread(bus.arena, card.pairs, burst, from, (pair, start, end) =>
+            send(card, pair, burst, start, end),
+          ),
     clean: () => clean(card),
     arm: (what) => arm(card, what),
     vectors: () => vectorsOf(card),

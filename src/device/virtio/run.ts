@@ -39,17 +39,26 @@ export function clean(card: VirtioCard): void {
   }
 }
 
-/** As PortDriver.send, over queue pair number `pair`: one notification at most, however many packets. */
-export function send(card: VirtioCard, pair: number, burst: number, first: number): number {
+/**
+ * As PortDriver.send, over queue pair number `pair`, of packets before number `end`: one notification at most,
+ * however many packets.
+ */
+export function send(
+  card: VirtioCard,
+  pair: number,
+  burst: number,
+  first: number,
+  end = card.arena.u32[(burst + BURST_PACKETS) >>> 2],
+): number {
   usable(card);
   const { kernels } = card.arena;
   kernels.virtioComplete(card.tx[pair].own);
   mend(card, pair);
   const queue = card.tx[pair];
-  const next = kernels.virtioSend(queue.own, burst, first);
+  const next = kernels.virtioSend(queue.own, burst, first, end);
   // A device that has gone to sleep over a full queue is woken whether it asked for that or not: QEMU's forgets
   // to ask when it has waited for its other side (packed ring with event index).
-  const full = next >= 0 && next < card.arena.u32[(burst + BURST_PACKETS) >>> 2];
+  const full = next >= 0 && next < end;
   if (kernels.virtqueueKick(queue.own) || full) queue.notify();
   return throwFault(card.arena, burst, next);
 }

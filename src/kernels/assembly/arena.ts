@@ -52,6 +52,11 @@ export function attach(controlBlock: u32, worker: u32): void {
   frames = load<u32>(control, CONTROL_FRAMES);
 }
 
+/** Adds to a u64 counter. */
+export function add(at: u32, value: u64): void {
+  store<u64>(at, load<u64>(at) + value);
+}
+
 export function selfOwner(): u32 {
   return self;
 }

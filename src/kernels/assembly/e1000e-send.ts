@@ -1,11 +1,10 @@
-// Transmit queues of the 82574L: from bursts to its descriptors, and frames back once it reports them sent.
+// Transmit queues of the 82574L: from bursts to its descriptors.
 import {
   MARK_BYTES,
   MARK_INDEX,
   MARK_PACKETS,
   MARK_SHIFT,
   TX_DATA,
-  TX_DONE,
   TX_END,
   TX_EXTENDED,
   TX_FCS,
@@ -15,7 +14,6 @@ import {
   TXD_OPTIONS,
   TXQ_BATCH,
   TXQ_BIAS,
-  TXQ_BYTES,
   TXQ_CLEAN,
   TXQ_CONTEXT,
   TXQ_COPIED,
@@ -25,12 +23,10 @@ import {
   TXQ_FRAMES,
   TXQ_HELD,
   TXQ_LARGEST,
-  TXQ_MARK_FIRST,
   TXQ_MARK_NEXT,
   TXQ_MARKS,
   TXQ_NEXT,
   TXQ_OWNER,
-  TXQ_PACKETS,
   TXQ_REFUSED,
   TXQ_SCRATCH,
   TXQ_TAIL,
@@ -61,7 +57,7 @@ import {
   VERDICT_MOVED,
   VERDICT_PASS,
 } from "../structs";
-import { frameShift, moveFrame, releaseFrame, releaseFrom, selfOwner, takeFrame, wordOf } from "./arena";
+import { add, frameShift, moveFrame, releaseFrame, selfOwner, takeFrame, wordOf } from "./arena";
 import {
   command,
   contextCommand,
@@ -74,176 +70,117 @@ import {
 } from "./e1000e-offload";
 import { descriptorFault } from "./ring";
 
-function add(at: u32, value: u64): void {
-  store<u64>(at, load<u64>(at) + value);
-}
+/** What a packet may ask of a card, beside its checksum. */
+const WISHES: u32 = META_TAGGED | META_TCP_SEGMENTS | META_UDP_SEGMENTS;
 
-/** Frees the frames of every packet the card has reported sent. Returns how many packets. */
-export function e1000eClean(queue: u32): u32 {
-  const descs = load<u32>(queue, TXQ_DESCS);
-  const mask = load<u32>(queue, TXQ_COUNT) - 1;
-  const frames = load<u32>(queue, TXQ_FRAMES);
-  const marks = load<u32>(queue, TXQ_MARKS);
-  const owner = load<u32>(queue, TXQ_OWNER);
-  const self = selfOwner();
-  const end = load<u32>(queue, TXQ_MARK_NEXT);
-  let first = load<u32>(queue, TXQ_MARK_FIRST);
-  let clean = load<u32>(queue, TXQ_CLEAN);
-  let packets: u32 = 0;
-  while (first != end) {
-    const mark = marks + ((first & mask) << MARK_SHIFT);
-    const index = load<u32>(mark, MARK_INDEX);
-    if ((atomic.load<u32>(descs + ((index & mask) << 4) + TXD_OPTIONS) & TX_DONE) == 0) break;
-    while (clean != index + 1) {
-      const held = frames + ((clean & mask) << 2);
-      const frame = load<u32>(held);
-      if (frame != 0) {
-        if (load<u32>(wordOf(frame >> frameShift)) == ((owner << OWNER_SHIFT) | 1)) releaseFrom(frame, owner);
-        else if (moveFrame(frame >> frameShift, owner, self)) releaseFrame(frame);
-        store<u32>(held, 0);
-      }
-      clean++;
-    }
-    packets += load<u32>(mark, MARK_PACKETS);
-    add(queue + TXQ_BYTES, load<u32>(mark, MARK_BYTES));
-    first++;
-  }
-  store<u32>(queue, first, TXQ_MARK_FIRST);
-  store<u32>(queue, clean, TXQ_CLEAN);
-  store<u32>(queue, load<u32>(queue, TXQ_HELD) - packets, TXQ_HELD);
-  add(queue + TXQ_PACKETS, packets);
-  return packets;
-}
-
-/** Takes everything back that the card, now in reset, had; the ring is as new. Returns how many packets were lost. */
-export function e1000eFlush(queue: u32): u32 {
-  const count = load<u32>(queue, TXQ_COUNT);
-  const frames = load<u32>(queue, TXQ_FRAMES);
-  const owner = load<u32>(queue, TXQ_OWNER);
-  const self = selfOwner();
-  const lost = load<u32>(queue, TXQ_HELD);
-  for (let slot: u32 = 0; slot < count; slot++) {
-    const frame = load<u32>(frames + (slot << 2));
-    if (frame != 0 && moveFrame(frame >> frameShift, owner, self)) releaseFrame(frame);
-    store<u32>(frames + (slot << 2), 0);
-  }
-  memory.fill(<usize>load<u32>(queue, TXQ_DESCS), 0, <usize>(count << 4));
-  store<u32>(queue, 0, TXQ_NEXT);
-  store<u32>(queue, 0, TXQ_CLEAN);
-  store<u32>(queue, 0, TXQ_MARK_FIRST);
-  store<u32>(queue, 0, TXQ_MARK_NEXT);
-  store<u32>(queue, 0, TXQ_HELD);
-  store<u32>(queue, 0, TXQ_TAIL);
-  store<u64>(queue, 0, TXQ_CONTEXT);
-  return lost;
-}
+// What was written since the last mark.
+let marked: u32 = 0;
+let newPackets: u32 = 0;
+let newBytes: u32 = 0;
 
 /**
- * Takes packets with verdict PASS from number `first` on, as long as they fit; each descriptor becomes one of
- * the card's as it stands. Returns the first number not looked at, or a negative fault.
+ * Takes packets with verdict PASS from number `first` to before `end`, as long as they fit; each descriptor
+ * becomes one of the card's as it stands. Returns the first number not looked at, or a negative fault.
  */
-export function e1000eSend(queue: u32, burst: u32, first: u32): i32 {
-  const packets = load<u32>(burst, BURST_PACKETS);
-  const count = load<u32>(burst, BURST_COUNT);
-  const metas = load<u32>(burst, BURST_METAS);
-  const starts = load<u32>(burst, BURST_STARTS);
-  const descs = load<u32>(burst, BURST_DESCS);
-  const size = load<u32>(queue, TXQ_COUNT);
-  const fragments = load<u32>(queue, TXQ_FRAGMENTS);
-  const before = load<u32>(queue, TXQ_NEXT);
-  let space = size - 1 - (before - load<u32>(queue, TXQ_CLEAN));
-  let marked = before;
-  let newPackets: u32 = 0;
-  let newBytes: u32 = 0;
-  let taken: u32 = 0;
-  let result: i32 = <i32>packets;
-  for (let packet = first; packet < packets; packet++) {
-    const meta = metas + (packet << META_SHIFT);
-    if (load<u8>(meta, META_VERDICT) != VERDICT_PASS) continue;
-    const start = load<u32>(starts + (packet << 2));
-    const end = packet + 1 < packets ? load<u32>(starts + ((packet + 1) << 2)) : count;
-    const pieces = end - start;
-    if (pieces == 1 && space != 0) {
-      const length = sendSimple(queue, meta, descs + start * DESC_SIZE);
-      if (length != 0) {
-        store<u8>(meta, VERDICT_MOVED, META_VERDICT);
-        space--;
-        newPackets++;
-        taken++;
-        newBytes += length;
-        if (load<u32>(queue, TXQ_NEXT) - marked >= <u32>TXQ_BATCH) {
-          mark(queue, newPackets, newBytes);
-          marked = load<u32>(queue, TXQ_NEXT);
-          newPackets = 0;
-          newBytes = 0;
-        }
-        continue;
-      }
-    }
-    // A context and a header of its own may come on top.
-    if (pieces + 2 > space || pieces - 1 > fragments) {
-      result = <i32>packet;
+export function e1000eSend(queue: u32, burst: u32, first: u32, end: u32): i32 {
+  marked = load<u32>(queue, TXQ_NEXT);
+  let result: i32 = <i32>first;
+  while (result >= 0) {
+    const packet = sendSimple(queue, burst, <u32>result, end);
+    if (packet == end) {
+      result = <i32>end;
       break;
     }
-    const wrong = check(descs, start, end);
-    if (wrong != 0) {
-      result = wrong;
+    const next = sendAny(queue, burst, packet);
+    if (next == <i32>packet) {
+      result = next;
       break;
     }
-    const bytes = lengthOf(descs, start, end);
-    if (!plan(queue, meta, descs, start, end, bytes)) {
-      for (let i = start; i < end; i++) releaseFrame(<u32>load<u64>(descs + i * DESC_SIZE, DESC_ADDR));
-      add(queue + TXQ_REFUSED, 1);
-      store<u8>(meta, VERDICT_MOVED, META_VERDICT);
-      continue;
-    }
-    const from = load<u32>(queue, TXQ_NEXT);
-    const written = write(queue, descs, start, end);
-    if (written != 0) {
-      result = written > 0 ? <i32>packet : written;
-      break;
-    }
-    store<u8>(meta, VERDICT_MOVED, META_VERDICT);
-    const next = load<u32>(queue, TXQ_NEXT);
-    space -= next - from;
-    newPackets++;
-    taken++;
-    newBytes += bytes;
-    if (next - marked >= <u32>TXQ_BATCH) {
-      mark(queue, newPackets, newBytes);
-      marked = next;
-      newPackets = 0;
-      newBytes = 0;
-    }
+    result = next;
   }
-  if (newPackets != 0) mark(queue, newPackets, newBytes);
-  if (taken != 0) {
-    store<u32>(queue, load<u32>(queue, TXQ_HELD) + taken, TXQ_HELD);
-    store<u32>(queue, load<u32>(queue, TXQ_NEXT) & (size - 1), TXQ_TAIL);
-  }
+  mark(queue);
+  store<u32>(queue, load<u32>(queue, TXQ_NEXT) & (load<u32>(queue, TXQ_COUNT) - 1), TXQ_TAIL);
   return result;
 }
 
-/** A linear packet of this worker's own that wants nothing done: one descriptor. Its length; 0: it is not that simple. */
-function sendSimple(queue: u32, meta: u32, desc: u32): u32 {
-  const address = load<u64>(desc, DESC_ADDR);
-  const length = load<u32>(desc, DESC_LEN);
-  const flags = <u32>load<u16>(meta, META_FLAGS);
-  const asked = (flags & (META_TAGGED | META_TCP_SEGMENTS | META_UDP_SEGMENTS)) != 0;
-  if (asked || (flags & CHECKSUM_MASK) == CHECKSUM_PARTIAL || length < 14) return 0;
-  if (descriptorFault(desc) != 0 || load<u32>(desc, DESC_OPTIONS) != 0) return 0;
-  if (length > load<u32>(queue, TXQ_LARGEST)) return 0;
-  const word = wordOf(<u32>address >> frameShift);
-  if (load<u32>(word) != ((selfOwner() << OWNER_SHIFT) | 1)) return 0;
-  store<u32>(word, (load<u32>(queue, TXQ_OWNER) << OWNER_SHIFT) | 1);
-  const next = load<u32>(queue, TXQ_NEXT);
-  const slot = next & (load<u32>(queue, TXQ_COUNT) - 1);
-  const at = load<u32>(queue, TXQ_DESCS) + (slot << 4);
-  store<u64>(at, load<u64>(queue, TXQ_BIAS) + address);
-  store<u64>(at, TX_EXTENDED | TX_DATA | TX_FCS | TX_END | length, TXD_COMMAND);
-  store<u32>(load<u32>(queue, TXQ_FRAMES) + (slot << 2), <u32>address);
-  store<u32>(queue, next + 1, TXQ_NEXT);
-  return length;
+/**
+ * As long as packets are linear, this worker's own and want nothing done, which nearly all are: a descriptor each.
+ * Returns the number of the first that is not so simple.
+ */
+function sendSimple(queue: u32, burst: u32, first: u32, end: u32): u32 {
+  const packets = load<u32>(burst, BURST_PACKETS);
+  const count = load<u32>(burst, BURST_COUNT);
+  const starts = load<u32>(burst, BURST_STARTS);
+  const metas = load<u32>(burst, BURST_METAS);
+  const descs = load<u32>(burst, BURST_DESCS);
+  const ring = load<u32>(queue, TXQ_DESCS);
+  const mask = load<u32>(queue, TXQ_COUNT) - 1;
+  const held = load<u32>(queue, TXQ_FRAMES);
+  const bias = load<u64>(queue, TXQ_BIAS);
+  const largest = load<u32>(queue, TXQ_LARGEST);
+  const own = (selfOwner() << OWNER_SHIFT) | 1;
+  const given = (load<u32>(queue, TXQ_OWNER) << OWNER_SHIFT) | 1;
+  const full = load<u32>(queue, TXQ_CLEAN) + mask; // one slot stays empty
+  let next = load<u32>(queue, TXQ_NEXT);
+  let packet = first;
+  for (; packet < end; packet++) {
+    const told = load<u64>(metas + (packet << META_SHIFT), META_FLAGS); // flags, and the verdict in the last byte
+    if (told >> 56 != VERDICT_PASS) continue;
+    const flags = <u32>told;
+    if (next == full || (flags & WISHES) != 0 || (flags & CHECKSUM_MASK) == CHECKSUM_PARTIAL) break;
+    const start = load<u32>(starts + (packet << 2));
+    if ((packet + 1 < packets ? load<u32>(starts + ((packet + 1) << 2)) : count) != start + 1) break;
+    const desc = descs + start * DESC_SIZE;
+    const address = load<u64>(desc, DESC_ADDR);
+    const length = load<u64>(desc, DESC_LEN); // with the options above: none of them may be set
+    if (length < 14 || length > largest || descriptorFault(desc) != 0) break;
+    const word = wordOf(<u32>address >> frameShift);
+    if (load<u32>(word) != own) break;
+    store<u32>(word, given);
+    const slot = next & mask;
+    store<u64>(ring + (slot << 4), bias + address);
+    store<u64>(ring + (slot << 4), TX_EXTENDED | TX_DATA | TX_FCS | TX_END | length, TXD_COMMAND);
+    store<u32>(held + (slot << 2), <u32>address);
+    store<u8>(metas + (packet << META_SHIFT), VERDICT_MOVED, META_VERDICT);
+    next++;
+    newPackets++;
+    newBytes += <u32>length;
+    if (next - marked >= <u32>TXQ_BATCH) {
+      store<u32>(queue, next, TXQ_NEXT);
+      mark(queue);
+    }
+  }
+  store<u32>(queue, next, TXQ_NEXT);
+  return packet;
+}
+
+/** A packet of any shape. The number of the next one; its own: it does not fit now; negative: a fault. */
+function sendAny(queue: u32, burst: u32, packet: u32): i32 {
+  const meta = load<u32>(burst, BURST_METAS) + (packet << META_SHIFT);
+  const starts = load<u32>(burst, BURST_STARTS);
+  const descs = load<u32>(burst, BURST_DESCS);
+  const start = load<u32>(starts + (packet << 2));
+  const last = packet + 1 == load<u32>(burst, BURST_PACKETS);
+  const end = last ? load<u32>(burst, BURST_COUNT) : load<u32>(starts + ((packet + 1) << 2));
+  const pieces = end - start;
+  const space = load<u32>(queue, TXQ_COUNT) - 1 - (load<u32>(queue, TXQ_NEXT) - load<u32>(queue, TXQ_CLEAN));
+  // A context and a header of its own may come on top.
+  if (pieces + 2 > space || pieces - 1 > load<u32>(queue, TXQ_FRAGMENTS)) return <i32>packet;
+  const wrong = check(descs, start, end);
+  if (wrong != 0) return wrong;
+  const bytes = lengthOf(descs, start, end);
+  if (!plan(queue, meta, descs, start, end, bytes)) {
+    for (let i = start; i < end; i++) releaseFrame(<u32>load<u64>(descs + i * DESC_SIZE, DESC_ADDR));
+    add(queue + TXQ_REFUSED, 1);
+  } else {
+    const written = write(queue, descs, start, end);
+    if (written != 0) return written > 0 ? <i32>packet : written;
+    newPackets++;
+    newBytes += bytes;
+    if (load<u32>(queue, TXQ_NEXT) - marked >= <u32>TXQ_BATCH) mark(queue);
+  }
+  store<u8>(meta, VERDICT_MOVED, META_VERDICT);
+  return <i32>(packet + 1);
 }
 
 function check(descs: u32, start: u32, end: u32): i32 {
@@ -275,8 +212,9 @@ function lengthOf(descs: u32, start: u32, end: u32): u32 {
   return bytes;
 }
 
-/** The last descriptor written so far tells when it is done. */
-function mark(queue: u32, packets: u32, bytes: u32): void {
+/** The last descriptor written so far tells when all since the last one that told are done. */
+function mark(queue: u32): void {
+  if (newPackets == 0) return;
   const mask = load<u32>(queue, TXQ_COUNT) - 1;
   const index = load<u32>(queue, TXQ_NEXT) - 1;
   const number = load<u32>(queue, TXQ_MARK_NEXT);
@@ -284,9 +222,13 @@ function mark(queue: u32, packets: u32, bytes: u32): void {
   const desc = load<u32>(queue, TXQ_DESCS) + ((index & mask) << 4);
   store<u32>(desc, load<u32>(desc, TXD_COMMAND) | TX_REPORT, TXD_COMMAND);
   store<u32>(at, index, MARK_INDEX);
-  store<u32>(at, packets, MARK_PACKETS);
-  store<u32>(at, bytes, MARK_BYTES);
+  store<u32>(at, newPackets, MARK_PACKETS);
+  store<u32>(at, newBytes, MARK_BYTES);
   store<u32>(queue, number + 1, TXQ_MARK_NEXT);
+  store<u32>(queue, load<u32>(queue, TXQ_HELD) + newPackets, TXQ_HELD);
+  newPackets = 0;
+  newBytes = 0;
+  marked = index + 1;
 }
 
 /**

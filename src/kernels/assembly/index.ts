@@ -25,8 +25,10 @@ export { burstCoalesce } from "./coalesce";
 export { udpDatagrams } from "./datagrams";
 export { dissectPacket } from "./dissect";
 export { dissectBurst } from "./dissect-burst";
-export { e1000eFill, e1000eReceive } from "./e1000e";
-export { e1000eClean, e1000eFlush, e1000eSend } from "./e1000e-send";
+export { e1000eClean, e1000eFlush } from "./e1000e-clean";
+export { e1000eFill } from "./e1000e-fill";
+export { e1000eReceive } from "./e1000e-receive";
+export { e1000eSend } from "./e1000e-send";
 export { equalBytes } from "./equal";
 export { checksumFinish, checksumVerify } from "./finish";
 export { burstSuperFrames, forwardEdge } from "./forward";
@@ -52,6 +54,7 @@ export { burstRepeat } from "./repeat";
 export {
   burstBytes,
   burstCount,
+  burstQueueRun,
   burstRelease,
   burstVerdict,
   ringCommit,
@@ -72,7 +75,8 @@ export { tpacketReady, tpacketSlots } from "./tpacket";
 export { tpacketBlocks, tpacketRecord } from "./tpacket-blocks";
 export { tpacketLarge } from "./tpacket-large";
 export { udpBuild } from "./udp-send";
-export { virtioCommand, virtioComplete, virtioFill, virtioReceive, virtioSend } from "./virtio";
+export { virtioFill, virtioReceive } from "./virtio-receive";
+export { virtioCommand, virtioComplete, virtioSend } from "./virtio-send";
 export { virtqueueArm, virtqueueKick } from "./virtqueue";
 export { readVnet } from "./vnet";
 export { xdpComplete, xdpFill, xdpReceive, xdpSend } from "./xdp";

@@ -19,6 +19,7 @@ import {
   FAULT_OPTIONS,
   FAULT_OWNER,
   FAULT_RING,
+  META_QUEUE,
   META_SHIFT,
   META_VERDICT,
   RING_CONSUMER,
@@ -273,6 +274,17 @@ export function burstBytes(burst: u32, verdict: u32): u32 {
       bytes += load<u32>(descs + index * DESC_SIZE, DESC_LEN);
   }
   return bytes;
+}
+
+/** The number after the last packet, from `first` on, that has come in on the same queue as `first`. */
+export function burstQueueRun(burst: u32, first: u32): u32 {
+  const packets = load<u32>(burst, BURST_PACKETS);
+  const metas = load<u32>(burst, BURST_METAS);
+  if (first >= packets) return packets;
+  const queue = load<u8>(metas + (first << META_SHIFT), META_QUEUE);
+  let packet = first + 1;
+  while (packet < packets && load<u8>(metas + (packet << META_SHIFT), META_QUEUE) == queue) packet++;
+  return packet;
 }
 
 /** How many packets of the burst have the verdict `verdict`. */

@@ -1,5 +1,4 @@
-// Receive queues of the 82574L: from its descriptors to bursts, and frames back into its descriptors. The card
-// is not believed: lengths, ends and indices are checked, and a frame is handed on only from the queue's owner.
+// Receive queues of the 82574L: from its descriptors to bursts. The card is not believed: lengths, ends and indices are checked, and a frame is handed on only from the queue's owner.
 import {
   RX_BROKEN,
   RX_DONE,
@@ -14,8 +13,6 @@ import {
   RXD_RSS_TYPE,
   RXD_STATUS,
   RXD_VLAN,
-  RXQ_BATCH,
-  RXQ_BIAS,
   RXQ_BUFFERS,
   RXQ_BYTES,
   RXQ_COPIED,
@@ -34,9 +31,6 @@ import {
   RXQ_QUEUE,
   RXQ_SIZE,
   RXQ_SIZE0,
-  RXQ_STARVED,
-  RXQ_TAIL,
-  RXQ_TOLD,
 } from "../e1000e";
 import {
   BURST_CAPACITY,
@@ -63,69 +57,8 @@ import {
   META_WIRE_LENGTH,
   OWNER_SHIFT,
 } from "../structs";
-import { frameMask, frameShift, moveFrame, selfOwner, takeFrame, wordOf } from "./arena";
-
-function add(at: u32, value: u64): void {
-  store<u64>(at, load<u64>(at) + value);
-}
-
-/** Gives empty slots their frames back, as far as the pool has any; sets RXQ_TAIL once there are enough. */
-export function e1000eFill(queue: u32): void {
-  const descs = load<u32>(queue, RXQ_DESCS);
-  const count = load<u32>(queue, RXQ_COUNT);
-  const next = load<u32>(queue, RXQ_NEXT);
-  const frames = load<u32>(queue, RXQ_FRAMES);
-  const buffers = load<u32>(queue, RXQ_BUFFERS);
-  const headroom = load<u32>(queue, RXQ_HEADROOM);
-  const bias = load<u64>(queue, RXQ_BIAS);
-  const owner = load<u32>(queue, RXQ_OWNER);
-  let filled = load<u32>(queue, RXQ_FILLED);
-  // One slot stays empty: a tail that has caught up with the head would mean that the card has nothing.
-  while (filled - next < count - 1) {
-    const slot = filled & (count - 1);
-    const held = frames + ((slot * buffers) << 2);
-    let whole = true;
-    for (let i: u32 = 0; i < buffers; i++) {
-      if (load<u32>(held + (i << 2)) != 0) continue;
-      const frame = takeFrame();
-      if (frame == 0) {
-        whole = false;
-        break;
-      }
-      store<u32>(wordOf(frame >> frameShift), (owner << OWNER_SHIFT) | 1);
-      store<u32>(held + (i << 2), frame);
-    }
-    if (!whole) {
-      add(queue + RXQ_STARVED, 1);
-      break;
-    }
-    const first = load<u32>(held);
-    if (buffers == 1) {
-      const at = descs + (slot << 4);
-      store<u64>(at, bias + bufferOf(first, headroom));
-      store<u64>(at, 0, 8);
-    } else {
-      const at = descs + (slot << 5);
-      store<u64>(at, bias + bufferOf(first, headroom));
-      for (let i: u32 = 1; i < 4; i++) {
-        // All ones: no such buffer. Buffer 1 is always there, so the bit that becomes RX_DONE is 0.
-        store<u64>(at + (i << 3), i < buffers ? bias + load<u32>(held + (i << 2)) : ~(<u64>0));
-      }
-    }
-    filled++;
-  }
-  store<u32>(queue, filled, RXQ_FILLED);
-  if (filled - load<u32>(queue, RXQ_TOLD) >= <u32>RXQ_BATCH) {
-    store<u32>(queue, filled, RXQ_TOLD);
-    // The tail counts 16 bytes, whatever the size of a descriptor.
-    store<u32>(queue, (filled & (count - 1)) << (buffers == 1 ? 0 : 1), RXQ_TAIL);
-  }
-}
-
-// Frames that all start their data at the same offset fight for the same cache sets.
-function bufferOf(frame: u32, headroom: u32): u32 {
-  return headroom == 0 ? frame : frame + headroom + (((frame >> frameShift) & 15) << 6);
-}
+import { add, frameMask, frameShift, moveFrame, selfOwner, takeFrame, wordOf } from "./arena";
+import { bufferOf, e1000eFill } from "./e1000e-fill";
 
 /**
  * Appends what the card has completed to `burst`, up to `most` packets; frames become this worker's. Refills
