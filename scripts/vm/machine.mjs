@@ -15,6 +15,12 @@ export const cards = [
     device: "virtio-net-pci,addr=11.0,mac=52:54:00:00:11:01,disable-legacy=on,iommu_platform=on,packed=on",
     peer: "virtio-net-pci,addr=19.0,mac=52:54:00:00:11:02",
   },
+  {
+    // Without MSI-X it has an interrupt line alone.
+    name: "line",
+    device: "virtio-net-pci,addr=13.0,mac=52:54:00:00:13:01,vectors=0,disable-legacy=on,iommu_platform=on",
+    peer: "virtio-net-pci,addr=1a.0,mac=52:54:00:00:13:02",
+  },
 ];
 
 function cardArguments({ name, device, peer }, hub) {
@@ -25,9 +31,11 @@ function cardArguments({ name, device, peer }, hub) {
   ];
 }
 
+export const TAP_MAC = "52:54:00:00:12:01";
+
 /** The card on the host's tap, where there is one: four queues, and all that a card can do for its driver. */
 function tapArguments() {
-  const card = ["virtio-net-pci,addr=12.0,netdev=tap,mac=52:54:00:00:12:01,mq=on,vectors=10,rss=on,hash=on"];
+  const card = [`virtio-net-pci,addr=12.0,netdev=tap,mac=${TAP_MAC},mq=on,vectors=10,rss=on,hash=on`];
   return [
     ...["-netdev", "tap,id=tap,ifname=tap0,script=no,downscript=no,vhost=off,queues=4"],
     ...["-device", [...card, "disable-legacy=on,iommu_platform=on,packed=on"].join(",")],

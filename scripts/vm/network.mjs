@@ -6,8 +6,10 @@ import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "../setup.mjs";
+import { TAP_MAC as CARD_MAC } from "./machine.mjs";
 
 const ADDRESS = "10.9.3.1/24";
+const CARD_ADDRESS = "10.9.3.2";
 
 /** Sets the namespace up. Gives the words before QEMU's command line, or the reason why there is none. */
 export async function makeNetwork(out) {
@@ -29,6 +31,8 @@ export async function makeNetwork(out) {
     `ip -n ${netns} link set tap0 master bridge0`,
     `ip -n ${netns} link set near master bridge0`,
     `ip -n ${netns} addr add ${ADDRESS} dev bridge0`,
+    // The card answers no questions, and the kernel forgets a neighbour that does not answer.
+    `ip -n ${netns} neigh add ${CARD_ADDRESS} lladdr ${CARD_MAC} nud permanent dev bridge0`,
     ...["tap0", "near", "far", "bridge0"].map((name) => `ip -n ${netns} link set ${name} up`),
   ];
   for (const command of commands) {

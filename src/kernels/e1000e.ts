@@ -68,8 +68,8 @@ export const RXQ_FAULTS = 96; // u64, completions that cannot be true
 export const RXQ_STARVED = 104; // u64, times the pool had no frame for a slot
 export const RXQ_TOLD = 112; // u32, RXQ_FILLED when RXQ_TAIL was last set
 export const RXQ_SIZE_BYTES = 128;
-/** Slots filled before the card is told: each telling is a write to a register. */
-export const RXQ_BATCH = 16;
+/** Slots filled before the card is told, a quarter of the ring at most: each telling is a write to a register. */
+export const RXQ_BATCH = 64;
 
 // State of a transmit queue.
 export const TXQ_DESCS = 0; // u32

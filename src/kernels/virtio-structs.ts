@@ -77,6 +77,7 @@ export const VQ_TOO_LONG = 120; // u64, more fragments than a burst holds
 export const VQ_DRY = 128; // u64, times that the pool had no frame to post
 export const VQ_UNOFFERED = 136; // u64, packets that ask for an offload which was not negotiated
 export const VQ_NUMBER = 144; // u32, of the queue pair
+export const VQ_SCRATCH = 148; // u32, arena offset of DATAGRAM_HEAD_LIMIT bytes, for headers that lie in several fragments
 export const VQ_STRUCT_SIZE = 192;
 
 // VQ_FLAGS

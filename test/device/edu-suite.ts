@@ -1,9 +1,11 @@
 // What is asked of the `edu` device, of QEMU's in a guest and of its model alike.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { once } from "node:events";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { Worker } from "node:worker_threads";
 import { type Device, type DeviceMemory, openDevice } from "millrace/device";
 
 const IDENTITY = 0x00;
@@ -77,6 +79,15 @@ export function testEdu(name: string, bytes: number, piece: number): void {
       registers.write32(ACKNOWLEDGE, 1);
       assert.equal(registers.read32(INTERRUPT_STATUS), 0);
     });
+
+  test(`a thread that opens ${name} is interrupted itself`, async () => {
+    const worker = new Worker(new URL("./edu-worker.js", import.meta.url), { workerData: name });
+    const ended = once(worker, "exit");
+    const [heard] = await once(worker, "message");
+    assert.ok(heard.count >= 1);
+    assert.equal(heard.factorial, 720);
+    assert.deepEqual(await ended, [0]);
+  });
 
   test(`${name} is polled until its factorial is done (busy)`, async () => {
     await using device = await openDevice(name, { wait: "busy" });

@@ -13,7 +13,7 @@ import type { Addresses } from "../device/ipv4-frames.js";
 import { eventually, macOf, PATIENCE, setUpPeer } from "./peers.js";
 
 export interface Place {
-  readonly name: "e1000e" | "virtio";
+  readonly name: "e1000e" | "virtio" | "line";
   readonly card: string;
   readonly mac: string;
   /** Where the kernel's interface is. */
@@ -41,6 +41,16 @@ export const PLACES: readonly Place[] = [
     own: "10.9.2.2",
   },
 ];
+
+/** A virtio card with an interrupt line and nothing else. */
+export const LINE_PLACE: Place = {
+  name: "line",
+  card: "0000:00:13.0",
+  mac: "52:54:00:00:13:01",
+  peer: "0000:00:1a.0",
+  kernel: "10.9.4.1",
+  own: "10.9.4.2",
+};
 
 export interface Rig {
   readonly place: Place;

@@ -1,3 +1,4 @@
+import { DATAGRAM_HEAD_LIMIT } from "../../kernels/structs.js";
 import {
   HEADER_SLOT,
   RECORD_NEXT,
@@ -23,6 +24,7 @@ import {
   VQ_PACKETS,
   VQ_RECORDS,
   VQ_RUNTS,
+  VQ_SCRATCH,
   VQ_SIZE,
   VQ_STAGGER,
   VQ_STRUCT_SIZE,
@@ -89,7 +91,8 @@ export function createVirtqueue(bus: Bus, structures: Structures, options: Queue
   const shared = allocateRegion(arena, sharedBytes);
   bus.map(shared, sharedBytes);
 
-  const ownBytes = VQ_STRUCT_SIZE + size * RECORD_SIZE;
+  const scratch = VQ_STRUCT_SIZE + size * RECORD_SIZE;
+  const ownBytes = scratch + DATAGRAM_HEAD_LIMIT;
   const own = allocateRegion(arena, ownBytes);
   const owner = claimOwner(arena, { counts: true });
   const set = (offset: number, value: number) => {
@@ -108,6 +111,7 @@ export function createVirtqueue(bus: Bus, structures: Structures, options: Queue
   set(VQ_HEADER_BYTES, options.headerBytes);
   set(VQ_FREE, size);
   set(VQ_NUMBER, options.pair);
+  set(VQ_SCRATCH, own + scratch);
   // Frames of a size that a whole Ethernet frame does not fill have room to keep out of each other's cache sets.
   set(VQ_STAGGER, arena.frameSize === 4096 ? 15 : 3);
   if (packed) set(VQ_WRAPS, 3);

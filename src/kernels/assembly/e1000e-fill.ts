@@ -23,7 +23,7 @@ export function e1000eFill(queue: u32): void {
   const simple = load<u32>(queue, RXQ_BUFFERS) == 1;
   const filled = simple ? fillSimple(queue) : fillSplit(queue);
   store<u32>(queue, filled, RXQ_FILLED);
-  if (filled - load<u32>(queue, RXQ_TOLD) < <u32>RXQ_BATCH) return;
+  if (filled - load<u32>(queue, RXQ_TOLD) < min<u32>(RXQ_BATCH, count >> 2)) return;
   store<u32>(queue, filled, RXQ_TOLD);
   // The tail counts 16 bytes, whatever the size of a descriptor.
   store<u32>(queue, (filled & (count - 1)) << (simple ? 0 : 1), RXQ_TAIL);

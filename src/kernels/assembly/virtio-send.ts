@@ -104,7 +104,7 @@ export function virtioSend(queue: u32, burst: u32, first: u32, last: u32): i32 {
       result = wrong;
       break;
     }
-    const sent = sendPacket(queue, descs, start, end - start, meta);
+    const sent = sendPacket(queue, burst, packet, start, end - start, meta);
     if (sent < 0) {
       result = sent == -1 ? <i32>packet : faultOf(FAULT_OWNER, start + <u32>(-sent - 2));
       break;
@@ -127,7 +127,8 @@ function checkPacket(descs: u32, start: u32, end: u32): i32 {
 }
 
 /** 0: taken (or dropped and counted); -1: no room now; -2 - i: the frame of descriptor i is not this worker's. */
-function sendPacket(queue: u32, descs: u32, start: u32, length: u32, meta: u32): i32 {
+function sendPacket(queue: u32, burst: u32, packet: u32, start: u32, length: u32, meta: u32): i32 {
+  const descs = load<u32>(burst, BURST_DESCS);
   const bytes = load<u32>(queue, VQ_HEADER_BYTES);
   const first = load<u32>(descs + start * DESC_SIZE, DESC_ADDR);
   // The header fits in front of the packet where nobody else looks at the frame.
@@ -142,7 +143,7 @@ function sendPacket(queue: u32, descs: u32, start: u32, length: u32, meta: u32):
   const id = takeId(queue);
   const record = recordOf(queue, id);
   const header = inside ? first - bytes : load<u32>(queue, VQ_HEADERS) + id * HEADER_SLOT;
-  if (!writeHeader(queue, header, first, load<u32>(descs + start * DESC_SIZE, DESC_LEN), meta)) {
+  if (!writeHeader(queue, header, burst, packet, meta)) {
     returnId(queue, id);
     for (let i: u32 = 0; i < length; i++) releaseFrame(load<u32>(descs + (start + i) * DESC_SIZE, DESC_ADDR));
     add(queue + VQ_UNOFFERED, 1);
