@@ -1,5 +1,6 @@
 // The network card's driver on its model: what the driver's side costs alone. The model runs between the timed
 // pieces, in the same thread, so its cost is not in the figures.
+import { readFileSync } from "node:fs";
 import { openBus } from "../src/device/bus/open.js";
 import { openE1000e } from "../src/device/e1000e/open.js";
 import { ITR, STATUS } from "../src/device/e1000e/registers.js";
@@ -13,7 +14,7 @@ import { createArenaMemory } from "../src/memory/arena.js";
 import { appendPacket, createBurst } from "../src/memory/burst.js";
 import { parseLocator } from "../src/ports/locator.js";
 import { openNicPort } from "../src/ports/nic/nic.js";
-import { type Case, measure, report } from "./harness.js";
+import { type Case, measure, type Result, report } from "./harness.js";
 
 const UNDER_WAY = 256; // packets between two runs of the model
 const ROUNDS = 15;
@@ -84,9 +85,27 @@ async function forwarding(
   };
 }
 
+/** Billions of cycles a second, as the kernel tells; 0 where it does not. */
+function clockRate(): number {
+  return Number(/cpu MHz\s*: ([\d.]+)/.exec(readFileSync("/proc/cpuinfo", "utf8"))?.[1] ?? 0) / 1000;
+}
+
 async function batches(): Promise<void> {
   const cases = await Promise.all([1, 4, 16, 32, 64, 256].map((batch) => forwarding(batch)));
-  report("driver alone, forwarding 64-byte packets, receive and send", await measure(cases, ROUNDS));
+  const heading = "driver alone, forwarding 64-byte packets, receive and send";
+  const results = await measure(cases, ROUNDS);
+  report(heading, results);
+  const gigahertz = clockRate();
+  const cycles = ({ median, low, high, ...rest }: Result): Result => ({
+    ...rest,
+    unit: "cycles a packet",
+    median: median * gigahertz,
+    low: low * gigahertz,
+    high: high * gigahertz,
+  });
+  // Emmerich et al., "The Case for Writing Network Drivers in High-Level Programming Languages", ANCS 2019, batch 32.
+  if (gigahertz > 0)
+    report(`${heading}; published: ixy.js about 630 cycles, ixy in C about 95`, results.map(cycles));
   for (const each of cases) await each.close();
 }
 
