@@ -9,13 +9,13 @@ import { PLACES } from "./rig.js";
 const HUGE_PAGE = 2 ** 21;
 const SWITCH = "/sys/kernel/mm/transparent_hugepage/enabled";
 
-/** Bytes of a range of this process's addresses that lie in huge pages, as the kernel tells (proc(5), smaps). */
+/** Bytes in huge pages of the mappings that touch a range of addresses, as the kernel tells (proc(5), smaps). */
 function hugeBytes(from: number, to: number): number {
   let inside = false;
   let bytes = 0;
   for (const line of readFileSync("/proc/self/smaps", "utf8").split("\n")) {
     const range = /^([0-9a-f]+)-([0-9a-f]+) /.exec(line);
-    if (range !== null) inside = Number.parseInt(range[1], 16) >= from && Number.parseInt(range[2], 16) <= to;
+    if (range !== null) inside = Number.parseInt(range[1], 16) < to && Number.parseInt(range[2], 16) > from;
     const size = /^AnonHugePages: +(\d+) kB/.exec(line);
     if (inside && size !== null) bytes += 1024 * Number(size[1]);
   }

@@ -81,6 +81,8 @@ export interface VirtioCard {
   /** Why the card was given up; every later use throws it. */
   failure: MillraceError | undefined;
   resets: number;
+  /** When the last of them were, in milliseconds. */
+  recentResets: number[];
   /** Packets that a reset took out of the transmit queues. */
   lost: number;
   /** What queues counted before they were made anew. */
@@ -136,6 +138,7 @@ export function openVirtioCard(bus: Bus, options: VirtioOptions = {}): VirtioCar
     control: undefined,
     failure: undefined,
     resets: 0,
+    recentResets: [],
     lost: 0,
     before: { rx: NO_COUNTS, tx: NO_COUNTS },
     progress: [],
@@ -275,15 +278,17 @@ function stopCard(card: VirtioCard): void {
   card.control = undefined;
 }
 
-/** Resets a card that went wrong and sets it to work again; after too many times, gives it up. Throws ERR_DEVICE then. */
+/** Resets a card that went wrong and sets it to work again; one that needs it again and again is given up. Throws ERR_DEVICE then. */
 export function recover(card: VirtioCard, reason: string): void {
   if (card.failure !== undefined) throw card.failure;
   card.resets++;
+  const now = performance.now();
+  card.recentResets = [...card.recentResets.filter((then) => now - then < RESETS_MILLISECONDS), now];
   try {
     resetDevice(card.bus, card.structures);
     stopCard(card);
-    if (card.resets > MOST_RESETS)
-      throw new MillraceError("ERR_DEVICE", `${card.resets} resets did not help`);
+    if (card.recentResets.length > MOST_RESETS)
+      throw new MillraceError("ERR_DEVICE", `${MOST_RESETS} resets in a minute did not help`);
     startCard(card);
   } catch (cause) {
     card.bus.setBusMaster(false);
@@ -296,6 +301,7 @@ export function recover(card: VirtioCard, reason: string): void {
   }
 }
 const MOST_RESETS = 8;
+const RESETS_MILLISECONDS = 60_000;
 
 /** Whether the device says that its link is up; a device that cannot tell is taken to be. */
 export function linkIsUp(card: VirtioCard): boolean {
