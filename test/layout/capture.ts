@@ -1,7 +1,13 @@
-// The UDP payloads of an Ethernet capture written by tcpdump, read without any of millrace's own packet code.
+// What tcpdump captures: records with it, and reads the UDP payloads of an Ethernet capture without any of
+// millrace's own packet code.
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
+import type { TestContext } from "node:test";
+import { runIn, startIn } from "../kit/netns.js";
 
 export interface CapturedDatagram {
+  /** The sender's address. */
+  readonly from: string;
   readonly source: number;
   readonly destination: number;
   readonly payload: Uint8Array;
@@ -19,6 +25,7 @@ export function readDatagrams(file: string | URL): CapturedDatagram[] {
     const udp = 14 + 4 * (packet[14] & 15);
     const length = packet.readUInt16BE(udp + 4);
     datagrams.push({
+      from: packet.subarray(26, 30).join("."),
       source: packet.readUInt16BE(udp),
       destination: packet.readUInt16BE(udp + 2),
       payload: Uint8Array.from(packet.subarray(udp + 8, udp + length)),
@@ -27,20 +34,46 @@ export function readDatagrams(file: string | URL): CapturedDatagram[] {
   return datagrams;
 }
 
-/**
- * Waits until tcpdump, which is slow on a busy machine and forgets at its end what it has not read, has written
- * at least so many datagrams and for two seconds no more; half a minute at most.
- */
-export async function untilWritten(
-  file: string,
-  least: number,
-  counts: (datagram: CapturedDatagram) => boolean,
-): Promise<void> {
-  let quiet = 0;
-  for (let tries = 0, written = -1; tries < 60 && quiet < 4; tries++) {
-    await new Promise((resolve) => setTimeout(resolve, 500));
-    const now = readDatagrams(file).filter(counts).length;
-    quiet = now === written && now >= least ? quiet + 1 : 0;
-    written = now;
+/** UDP datagrams that a namespace has sent, as its kernel counts them. */
+export function datagramsSent(namespace: string): number {
+  const [names, values] = runIn(namespace, "cat", "/proc/net/snmp")
+    .split("\n")
+    .filter((line) => line.startsWith("Udp:"))
+    .map((line) => line.split(/\s+/));
+  return Number(values[names.indexOf("OutDatagrams")]);
+}
+
+/** Polls until something holds; two minutes at most. */
+export async function until(what: string, holds: () => boolean): Promise<void> {
+  for (const end = Date.now() + 120_000; !holds(); ) {
+    if (Date.now() > end) throw new Error(`waited in vain until ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
   }
+}
+
+/**
+ * Starts tcpdump on a namespace's interface; what that returns ends it once its file holds as many datagrams as
+ * were sent to the interface, since tcpdump forgets at its end what it has not read. The ring holds 64 MiB, more
+ * than any test sends, so that nothing is dropped however late tcpdump runs; not in immediate mode, in which
+ * libpcap's ring has a slot of the largest packet's size for each packet.
+ */
+export async function record(
+  t: TestContext,
+  namespace: string,
+  device: string,
+  file: string,
+): Promise<(sent: () => number, counts?: (datagram: CapturedDatagram) => boolean) => Promise<void>> {
+  const args = ["-i", device, "-n", "-B", "65536", "-U", "-Z", "root", "-w", file, "udp"];
+  const tcpdump = startIn(t, namespace, "tcpdump", ...args);
+  let told = "";
+  tcpdump.stderr?.on("data", (text) => {
+    told += String(text);
+  });
+  await until(`tcpdump listens: ${told}`, () => told.includes("listening on"));
+  return async (sent, counts = () => true) => {
+    await until(`${file} holds all that was sent`, () => readDatagrams(file).filter(counts).length >= sent());
+    tcpdump.kill("SIGINT");
+    await once(tcpdump, "close");
+    if (!told.includes("\n0 packets dropped by kernel")) throw new Error(`tcpdump: ${told}`);
+  };
 }
