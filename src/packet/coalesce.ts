@@ -10,7 +10,8 @@ const HEADERS = 2048;
  * Joins TCP segments and UDP datagrams of one flow that follow each other into super-frames (GRO) of at most
  * `fragments` fragments and 65,535 bytes, by reference. All packets move to the empty burst `to`, of at least the same
  * capacity; dropped ones keep their verdict. Only packets whose checksum is `good` are joined: see `verifyChecksums`.
- * Returns how many packets went into others. Segmenting a super-frame gives back exactly the packets that made it.
+ * A super-frame's own checksum is `partial`. Returns how many packets went into others. Segmenting a super-frame gives
+ * back exactly the packets that made it.
  */
 export function coalesceBurst(
   context: PacketContext,

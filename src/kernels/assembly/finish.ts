@@ -70,7 +70,8 @@ function pseudoSum(length: u32): u32 {
   return addresses + protocol + (length >> 16) + (length & 0xffff);
 }
 
-function folded(sum: u32): u32 {
+/** A sum of less than 2^32, folded to 16 bits. */
+export function folded(sum: u32): u32 {
   sum = (sum & 0xffff) + (sum >> 16);
   return (sum & 0xffff) + (sum >> 16);
 }
