@@ -1,12 +1,8 @@
 // Packets: checksums beside the best JavaScript, a burst's headers beside libpcap's interpreter, a capture file beside
-// tcpdump, and what a packet costs the JavaScript heap.
-import { execFileSync } from "node:child_process";
-import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { performance } from "node:perf_hooks";
+// tcpdump and npm's pcap-parser, and what a packet costs the JavaScript heap.
+import { rmSync } from "node:fs";
 import { compileFilter } from "../src/filter/compile.js";
-import { BURST_DESCS, BURST_PACKETS, LAYERS_SIZE } from "../src/kernels/structs.js";
+import { BURST_DESCS, LAYERS_SIZE } from "../src/kernels/structs.js";
 import { loadKoffi } from "../src/linux/libc.js";
 import { createArenaMemory } from "../src/memory/arena.js";
 import { appendPacket, createBurst } from "../src/memory/burst.js";
@@ -15,9 +11,8 @@ import { buildPacket } from "../src/packet/build.js";
 import { createBurstView } from "../src/packet/burst.js";
 import { tcp } from "../src/packet/headers/index.js";
 import { parseTemplate } from "../src/packet/template.js";
-import { parseLocator } from "../src/ports/locator.js";
-import { findOpener } from "../src/ports/registry.js";
 import { startBench } from "./compare.js";
+import * as readers from "./peers/captures.js";
 
 const bench = startBench("packet");
 const arena = createArenaMemory({ bytes: 128 * 2 ** 20 });
@@ -110,43 +105,6 @@ for (let i = 0; i < 64; i++) {
 }
 const layers = allocateRegion(arena, 64 * LAYERS_SIZE);
 const scratch = allocateRegion(arena, 4096);
-const directory = mkdtempSync(join(tmpdir(), "millrace-"));
-process.on("exit", () => rmSync(directory, { recursive: true, force: true }));
-
-/** Writes a capture of `count` packets, taken in turn. */
-function writeCapture(name: string, count: number, contents: readonly Uint8Array[]): string {
-  const file = join(directory, name);
-  const fd = openSync(file, "w");
-  const header = Buffer.alloc(24);
-  header.writeUInt32LE(0xa1b2c3d4, 0);
-  header.writeUInt16LE(2, 4);
-  header.writeUInt16LE(4, 6);
-  header.writeUInt32LE(262_144, 16);
-  header.writeUInt32LE(1, 20);
-  writeSync(fd, header);
-  const records = Buffer.concat(
-    Array.from({ length: 1000 }, (_, i) => {
-      const packet = contents[i % contents.length];
-      const record = Buffer.alloc(16);
-      record.writeUInt32LE(1_700_000_000, 0);
-      record.writeUInt32LE(i, 4);
-      record.writeUInt32LE(packet.length, 8);
-      record.writeUInt32LE(packet.length, 12);
-      return Buffer.concat([record, packet]);
-    }),
-  );
-  for (let written = 0; written < count; written += 1000) writeSync(fd, records);
-  closeSync(fd);
-  return file;
-}
-
-/** Seconds that tcpdump takes to read a capture and write it to nowhere. */
-function tcpdump(file: string): number {
-  const started = performance.now();
-  execFileSync("tcpdump", ["-n", "-r", file, "-w", "/dev/null"], { stdio: "ignore" });
-  return (performance.now() - started) / 1000;
-}
-
 /** libpcap's bpf_filter() over the burst's packets, or undefined where there is no libpcap. */
 function interpreter(expression: string): (() => void) | undefined {
   try {
@@ -185,10 +143,10 @@ if (question !== undefined && call !== undefined)
     name: "Ethernet to TCP ports, a burst of 64",
     unit: "ns a packet",
     against: "libpcap's interpreter for `tcp dst port 9`, less the call for `less 0`",
-    ours: () => perPacket(dissect, 20_000),
-    peer: () => perPacket(question, 5000) - perPacket(call, 5000),
+    ours: () => perPacket(dissect, 200_000),
+    peer: () => perPacket(question, 20_000) - perPacket(call, 20_000),
   });
-else bench.note("Ethernet to TCP ports, a burst of 64", perPacket(dissect, 20_000), "ns a packet");
+else bench.note("Ethernet to TCP ports, a burst of 64", perPacket(dissect, 200_000), "ns a packet");
 
 const view = createBurstView(arena, burst);
 const header = tcp.view();
@@ -229,41 +187,28 @@ if (collect !== undefined) {
 
 // ── A capture file from end to end
 
-const LARGE = 700_000;
-const large = writeCapture("large.pcap", LARGE, [
-  buildPacket(parseTemplate("eth/ipv4/udp"), new Uint8Array(1446)),
-]);
-const gigabytes = (LARGE * (1488 + 16)) / 1e9;
-const opener = await findOpener("pcap");
-const signal = new AbortController().signal;
-const into = createBurst(arena, 256);
-await bench.compare({
-  name: `reading a capture of ${gigabytes.toFixed(2)} GB`,
-  unit: "GB/s",
-  against: "tcpdump -r … -w /dev/null",
-  goal: "≥ 1.5",
-  async ours() {
-    const started = performance.now();
-    const port = await opener(arena, parseLocator(`pcap:${large}`), {
-      direction: "in",
-      wait: "busy",
-      signal,
-    });
-    let seen = 0;
-    while (true) {
-      if (port.receive(into) === 0) {
-        if (port.ended) break;
-        await port.readable(signal);
-        continue;
-      }
-      seen += arena.u32[(into + BURST_PACKETS) >>> 2];
-      kernels.burstRelease(into, 0);
-    }
-    await port.close();
-    if (seen !== LARGE) throw new Error(`${seen} of ${LARGE} packets were read`);
-    return gigabytes / ((performance.now() - started) / 1000);
-  },
-  peer: () => gigabytes / tcpdump(large),
-});
+const folder = readers.makeFolder();
+try {
+  const file = readers.makeFile(folder, "large.pcap", "1514", 1514, 1e9);
+  await bench.compare({
+    name: "reading a capture of 1 GB",
+    unit: "MB/s",
+    against: "tcpdump -r … -w /dev/null",
+    goal: "≥ 1.5",
+    ours: () => readers.ours(file),
+    peer: () => readers.tcpdump(file),
+  });
+  const peer = readers.installParser();
+  await bench.compare({
+    name: "the same, each packet handed to JavaScript by the peer",
+    unit: "MB/s",
+    against: "npm pcap-parser",
+    ours: () => readers.ours(file),
+    peer: () => readers.parser(peer, file),
+  });
+  bench.note("heap growth, reading it", await readers.heapGrowth(file), "bytes a packet");
+} finally {
+  rmSync(folder, { recursive: true, force: true });
+}
 if (sink === -1) console.log(sink);
 bench.finish();
