@@ -54,9 +54,9 @@ import { addReference, frameMask, releaseFrame } from "./arena";
 import { checksumCopy } from "./checksum";
 import { count, listInsert } from "./gather-memory";
 
-/** Copies `length` bytes to `at`, and adds them to the chunk's sum where it keeps one. */
-export function copyIn(g: u32, c: u32, offset: u32, at: u32, from: u32, length: u32): void {
-  if ((load<u32>(g, G_MODE) & MODE_SUM) == 0) memory.copy(<usize>at, <usize>from, <usize>length);
+/** Copies `length` bytes to `at`, byte `offset` of chunk `c`, and adds them to its sum where the gather's mode asks for one. */
+export function copyIn(mode: u32, c: u32, offset: u32, at: u32, from: u32, length: u32): void {
+  if ((mode & MODE_SUM) == 0) memory.copy(<usize>at, <usize>from, <usize>length);
   else {
     let sum = <u64>checksumCopy(at, from, length);
     if ((offset & 1) != 0) sum = ((sum & 0xff) << 8) | (sum >> 8);
@@ -77,13 +77,14 @@ export function copyData(
 ): void {
   let desc = load<u32>(burst, BURST_DESCS) + load<u32>(datagram, DATAGRAM_DESC) * DESC_SIZE;
   let skip = load<u32>(datagram, DATAGRAM_OFFSET) + from;
+  const mode = load<u32>(g, G_MODE);
   count(g, N_COPIED, length);
   while (length != 0) {
     const size = load<u32>(desc, DESC_LEN);
     if (skip >= size) skip -= size;
     else {
       const piece = min<u32>(size - skip, length);
-      copyIn(g, c, offset, at, load<u32>(desc, DESC_ADDR) + skip, piece);
+      copyIn(mode, c, offset, at, load<u32>(desc, DESC_ADDR) + skip, piece);
       offset += piece;
       at += piece;
       length -= piece;

@@ -201,7 +201,7 @@ function appendRecord(g: u32, c: u32, record: u32, from: u32, length: u32): bool
       size = min<u32>(size - from, length);
       from = 0;
       if (linked) linkPiece(g, c, load<u32>(c + C_RANGES, LIST_COUNT), at, address, size);
-      else copyIn(g, c, at, load<u32>(c, C_ADDRESS) + at, address, size);
+      else copyIn(load<u32>(g, G_MODE), c, at, load<u32>(c, C_ADDRESS) + at, address, size);
       at += size;
       length -= size;
     }

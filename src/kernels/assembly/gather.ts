@@ -18,6 +18,7 @@ import {
   G_WINDOW_FREE,
   MODE_ANY_PEER,
   MODE_ARRIVAL,
+  MODE_LINKED,
   MODE_OFFSET,
   N_CONTROL,
   N_CONTROL_BYTES,
@@ -75,6 +76,7 @@ import {
 import { chunkFree, count, outOldest } from "./gather-memory";
 import { placeControl, placeOffset } from "./gather-offset";
 import { taken } from "./gather-pieces";
+import { placeRun } from "./gather-run";
 import { dropOne, dropProbation, flushWindow, placeSequence } from "./gather-sequence";
 
 // ── Streams: a hash table with chains; a stream that is idle makes room for a new one.
@@ -204,10 +206,20 @@ function retireIdle(g: u32): bool {
  */
 export function gatherRun(g: u32, burst: u32, datagrams: u32, cutTable: u32, from: u32, cuts: u32): u32 {
   const mode = load<u32>(g, G_MODE);
+  const runs = (mode & (MODE_OFFSET | MODE_LINKED)) == 0;
   let index = from;
   while (index < cuts) {
     const cut = cutTable + index * CUT_BYTES;
     const datagram = datagrams + load<u32>(cut, CUT_DATAGRAM) * DATAGRAM_SIZE;
+    if (runs) {
+      const peer = (mode & MODE_ANY_PEER) != 0 ? 0 : load<u32>(datagram, DATAGRAM_PEER);
+      const s = findStream(g, peer, load<u64>(cut, CUT_STREAM_LOW), load<u64>(cut, CUT_STREAM_HIGH));
+      const next = s == 0 ? index : placeRun(g, s, burst, datagrams, cutTable, index, cuts);
+      if (next != index) {
+        index = next;
+        continue;
+      }
+    }
     let after = index + 1;
     while ((load<u32>(cutTable + (after - 1) * CUT_BYTES, CUT_FLAGS) & CUT_MORE) != 0 && after < cuts)
       after++;
