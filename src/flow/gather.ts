@@ -89,8 +89,6 @@ export interface Gather {
 }
 
 const CUTS = 1024;
-/** Cache lines of each datagram that are fetched ahead, all at once. */
-const TOUCHED_LINES = 2;
 
 /** Makes a gather over the arena. Throws ERR_USAGE, ERR_LAYOUT, ERR_MEMORY. */
 export function createGather(arena: ArenaMemory, options: GatherOptions, source: GatherSource): Gather {
@@ -231,7 +229,6 @@ export function createGather(arena: ArenaMemory, options: GatherOptions, source:
         if (!place()) return false;
         if (firstDatagram < datagrams) {
           cutBase = scan.out + firstDatagram * DATAGRAM_SIZE;
-          kernels.touchDatagrams(cutBase, Math.min(datagrams - firstDatagram, CUTS), TOUCHED_LINES);
           cuts = program.cut(cutBase, datagrams - firstDatagram, cutsAt, capacity);
           nextCut = 0;
           firstDatagram += u32[(cutsAt + (cuts - 1) * CUT_BYTES + CUT_DATAGRAM) >>> 2] + 1;

@@ -36,7 +36,6 @@ export interface Kernels {
   equalBytes(a: number, b: number, length: number): number;
   rssHash(burst: number, link: number, tables: number, scratch: number): void;
   rssSteer(burst: number, table: number, mask: number): void;
-  touchDatagrams(table: number, count: number, lines: number): void;
   gatherRun(
     gather: number,
     burst: number,

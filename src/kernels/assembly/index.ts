@@ -70,7 +70,6 @@ export { scatterFrames, scatterPackets, scatterPackets } from "./scatter";
 export { packetFragment, packetSegment } from "./segment";
 export { swapBytes } from "./swap";
 export { tapReceived } from "./tap";
-export { touchDatagrams } from "./touch";
 export { tpacketReady, tpacketSlots } from "./tpacket";
 export { tpacketBlocks, tpacketRecord } from "./tpacket-blocks";
 export { tpacketLarge } from "./tpacket-large";
