@@ -16,7 +16,7 @@ import type { OpenPort } from "./port.js";
 import { emptySums, type Report, reportOf } from "./report.js";
 import { gatherChunks, type Run, receive, startRun } from "./run.js";
 import { type ChunkSink, createPortSink } from "./sink.js";
-import type { Source } from "./source.js";
+import { nextTurn, type Source } from "./source.js";
 
 export interface ToOptions {
   /** Ends after so many chunks or packets. */
@@ -236,6 +236,7 @@ class FlowOf<T> implements Flow<T> {
     for (const end of ends) sinks.push(await openChunkSink(run, end, this.plan.scatter));
     run.sinks.push(...sinks);
     let left = options.count ?? Number.POSITIVE_INFINITY;
+    let queued = 0; // bytes since the last turn
     try {
       for await (const chunk of this.gathered(run)) {
         if (left <= 0) {
@@ -244,9 +245,13 @@ class FlowOf<T> implements Flow<T> {
           chunk.release();
           continue;
         }
+        queued += chunk.length;
         sinks[0].accept(chunk);
         if (--left === 0) run.stop();
         await sinks[0].below(QUEUE);
+        if (queued < WARM_BYTES) continue;
+        queued = 0;
+        await nextTurn();
       }
       for (const sink of sinks) await sink.end();
     } catch (error) {
@@ -258,6 +263,8 @@ class FlowOf<T> implements Flow<T> {
 
 /** Chunks that may queue before a sink. Live sources go on beyond it until memory is short, and drop then. */
 const QUEUE = 4096;
+/** After so many bytes sinks get a turn to give chunks back: the next ones are then made of memory still in a cache. */
+const WARM_BYTES = 2 ** 20;
 
 function pacerOf(port: OpenPort) {
   const rate = parseLocator(port.locator).parameters.get("rate");

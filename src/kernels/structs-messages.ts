@@ -51,6 +51,8 @@ export const INBOX_BYTES = 96; // u64
 export const INBOX_TRUNCATED = 104; // u64, datagrams the kernel cut, dropped
 export const INBOX_OVERSIZE = 112; // u64, datagrams with more pieces than an empty burst takes, dropped
 export const INBOX_HEADER = 120; // u32, offset of 16 bytes for what comes before a packet's bytes; its vector is the one before INBOX_IOVECS
+export const INBOX_HOME = 124; // u32, where the frames of each message lie side by side as long as they are free; 0: not looked for yet; INBOX_HOMELESS
+export const INBOX_HOMELESS = 1;
 export const INBOX_SIZE = 128;
 export const INBOX_CONTROL_SIZE = 128;
 

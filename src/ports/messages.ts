@@ -106,8 +106,6 @@ export function createInbox(arena: ArenaMemory, regions: Regions, most: number, 
     [INBOX_SENDERS, senders],
   ]);
   setAddress(arena, front + VECTOR_SIZE, base + front);
-  for (let vector = 0; vector < all; vector++)
-    setAddress(arena, iovecs + vector * VECTOR_SIZE + 8, arena.frameSize);
   for (let message = 0; message < messages; message++) {
     const header = headers + message * MESSAGE_SIZE;
     setAddress(arena, header + MESSAGE_NAME, base + names + message * SENDER_SIZE);

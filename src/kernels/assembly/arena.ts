@@ -398,6 +398,11 @@ export function claimFrames(count: u32): u32 {
   return first < 0 ? 0 : (<u32>first) << frameShift;
 }
 
+/** Claims one frame of the runs' for `owner`. False: it is not free. */
+export function claimFrame(address: u32, owner: u32): bool {
+  return atomic.cmpxchg<u32>(wordOf(address >> frameShift), 0, (owner << OWNER_SHIFT) | 1) == 0;
+}
+
 /** Gives up one reference to each of `count` adjacent frames. False: one of them was not this worker's. */
 export function releaseFrames(address: u32, count: u32): bool {
   let whole = true;

@@ -29,6 +29,8 @@ import {
   INBOX_CURSOR,
   INBOX_DIRTY,
   INBOX_HEADERS,
+  INBOX_HOME,
+  INBOX_HOMELESS,
   INBOX_IOVECS,
   INBOX_KEPT,
   INBOX_MESSAGES,
@@ -63,7 +65,18 @@ import {
   SENDERS_SLOTS,
   VECTOR_SIZE,
 } from "../structs-messages";
-import { addReference, frameMask, frameShift, moveFrame, releaseFrame, selfOwner, takeFrame } from "./arena";
+import {
+  addReference,
+  claimFrame,
+  claimFrames,
+  frameMask,
+  frameShift,
+  moveFrame,
+  releaseFrame,
+  releaseFrames,
+  selfOwner,
+  takeFrame,
+} from "./arena";
 
 const SOL_SOCKET: u32 = 1;
 const SCM_TIMESTAMPNS: u32 = 35;
@@ -79,26 +92,24 @@ export function inboxPost(state: u32): u32 {
   const dirty = load<u32>(state, INBOX_DIRTY);
   const vectors = load<u32>(state, INBOX_VECTORS);
   const slots = load<u32>(state, INBOX_SLOTS);
-  const iovecs = load<u32>(state, INBOX_IOVECS);
   const headers = load<u32>(state, INBOX_HEADERS);
-  const base = load<u64>(state, INBOX_BASE);
   const owner = load<u32>(state, INBOX_OWNER);
+  const home = findHome(state);
   for (let message: u32 = 0; message < dirty; message++) {
-    const first = message * vectors;
+    const first = slots + ((message * vectors) << 2);
+    const own = home == INBOX_HOMELESS ? 0 : home + ((message * (vectors + 1)) << frameShift);
+    let vector: u32 = 0;
     // A message is filled from its first vector on, so the first full one ends the search.
-    for (let vector = first; vector < first + vectors; vector++) {
-      const slot = slots + (vector << 2);
-      if (load<u32>(slot) != 0) break;
-      const address = takeFrame();
+    for (; vector < vectors && load<u32>(first + (vector << 2)) == 0; vector++) {
+      const address = frameFor(own == 0 ? 0 : own + (vector << frameShift), owner);
       if (address == 0) {
         // Vectors before this one are full, those behind may be: give them back, so that the search holds.
-        for (let back = first; back < vector; back++) dropSlot(slots + (back << 2), owner);
+        for (let back: u32 = 0; back < vector; back++) dropSlot(first + (back << 2), owner);
         return message;
       }
-      moveFrame(address >> frameShift, selfOwner(), owner);
-      store<u32>(slot, address);
-      store<u64>(iovecs + vector * VECTOR_SIZE, base + address);
+      store<u32>(first + (vector << 2), address);
     }
+    if (vector != 0) joinVectors(state, message * vectors, vectors);
     const header = headers + message * MESSAGE_SIZE;
     store<u32>(header, SENDER_SIZE - 4, MESSAGE_NAME_LENGTH);
     store<u64>(header, INBOX_CONTROL_SIZE, MESSAGE_CONTROL_LENGTH);
@@ -106,6 +117,48 @@ export function inboxPost(state: u32): u32 {
   }
   store<u32>(state, 0, INBOX_DIRTY);
   return load<u32>(state, INBOX_MESSAGES);
+}
+
+/**
+ * Where there is room for the frames of all messages, looked for once: they are claimed one by one, and come back
+ * there as they are freed. One frame more a message, as their first frames would else share a few sets of the caches.
+ */
+function findHome(state: u32): u32 {
+  let home = load<u32>(state, INBOX_HOME);
+  if (home != 0) return home;
+  const run = load<u32>(state, INBOX_MESSAGES) * (load<u32>(state, INBOX_VECTORS) + 1);
+  home = claimFrames(run);
+  if (home == 0) home = INBOX_HOMELESS;
+  else releaseFrames(home, run);
+  store<u32>(state, home, INBOX_HOME);
+  return home;
+}
+
+/** A frame to receive into: the one at `home` if it is free, else one of the pool; 0: there is none. */
+function frameFor(home: u32, owner: u32): u32 {
+  if (home != 0 && claimFrame(home, owner)) return home;
+  const address = takeFrame();
+  if (address != 0) moveFrame(address >> frameShift, selfOwner(), owner);
+  return address;
+}
+
+/** Frames side by side are one vector, those behind it empty: the kernel copies into one long piece for a third less. */
+function joinVectors(state: u32, first: u32, vectors: u32): void {
+  const base = load<u64>(state, INBOX_BASE);
+  const slots = load<u32>(state, INBOX_SLOTS);
+  const size: u64 = frameMask + 1;
+  let vector = load<u32>(state, INBOX_IOVECS) + first * VECTOR_SIZE;
+  let head = vector;
+  let end: u32 = 0;
+  for (let slot = first; slot < first + vectors; slot++, vector += VECTOR_SIZE) {
+    const address = load<u32>(slots + (slot << 2));
+    const joins = address == end;
+    store<u64>(vector, base + address);
+    store<u64>(vector, joins ? 0 : size, 8);
+    if (joins) store<u64>(head, load<u64>(head, 8) + size, 8);
+    else head = vector;
+    end = address + frameMask + 1;
+  }
 }
 
 function dropSlot(slot: u32, owner: u32): void {
