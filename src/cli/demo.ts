@@ -48,6 +48,7 @@ async function runDemo(flags: { readonly json?: boolean }): Promise<void> {
     chunks,
     payload: PAYLOAD,
     source,
+    verifyEvery: 1,
     progress: 0, // given by pair()
   });
   say("1 of 5: two workers over a ring, nothing wrong with the datagrams …");

@@ -13,6 +13,8 @@ export interface DemoTask {
   readonly payload: number;
   /** Where in the arena the chunk lies that is sent again and again. */
   readonly source: number;
+  /** One chunk in so many is compared with the source. */
+  readonly verifyEvery: number;
   /** Offset of a word in which the gathering half counts chunks: the sender keeps few chunks ahead of it. */
   readonly progress: number;
 }
@@ -32,7 +34,7 @@ export type DemoMessage =
         /** Payload bytes that arrived in whole chunks, or were sent. */
         readonly bytes: number;
         readonly datagrams: number;
-        /** Chunks equal to the source byte for byte, and those that were whole and differed. */
+        /** Chunks that were whole and equal to the source byte for byte, and those that differed. */
         readonly verified: number;
         readonly wrong: number;
         readonly seconds: number;
