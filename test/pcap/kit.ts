@@ -1,3 +1,4 @@
+import { execFileSync, spawnSync } from "node:child_process";
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -112,6 +113,27 @@ export function captures(...folders: readonly string[]): string[] {
       .sort()
       .map((file) => `test/data/${name}/${file}`),
   );
+}
+
+/** Whether a program to compare with is there. Missing ones skip a test, and on CI fail it. */
+export function has(t: TestContext, tool: string): boolean {
+  const missing = spawnSync(tool, ["--version"]).error !== undefined;
+  if (missing && process.env.CI === "true") throw new Error(`${tool} is not installed`);
+  if (missing) t.skip(`${tool} is not installed`);
+  return !missing;
+}
+
+/** Rows of tshark: time, bytes kept, bytes on the wire, interface in its section, section, comments. */
+export function tsharkRows(file: string): string[][] {
+  const names = ["time_epoch", "cap_len", "len", "interface_id", "section_number", "comment"];
+  const fields = names.flatMap((name) => ["-e", `frame.${name}`]);
+  const text = execFileSync("tshark", ["-n", "-r", file, "-T", "fields", ...fields], {
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "ignore"],
+  });
+  const rows = text.split("\n").filter((line) => line !== "");
+  // Custom blocks come as frames without an interface; they are no packets.
+  return rows.map((line) => line.split("\t")).filter((row) => row[3] !== "");
 }
 
 // ── Files made by hand, number by number

@@ -17,8 +17,10 @@ export {
   takeFrame,
   takeFrames,
 } from "./arena";
-export { releaseRun, walkPcap, walkPcapng } from "./capture-read";
+export { walkPcap } from "./capture-pcap";
+export { walkPcapng } from "./capture-pcapng";
 export { summarizeBurst } from "./capture-summary";
+export { releaseRun } from "./capture-walk";
 export { packCapture } from "./capture-write";
 export { checksum, checksumCopy, packetChecksum } from "./checksum";
 export { burstCoalesce } from "./coalesce";

@@ -1,37 +1,26 @@
-// Capture files: walks the records of a block of file that lies in adjacent frames, and appends each packet to
-// a burst where it stands. The frames are this worker's; each is counted once more for each packet touching it.
+// Capture files: walks the blocks of a pcapng.
 import {
   BLOCK_ENHANCED,
   BLOCK_LARGEST,
   BLOCK_OBSOLETE,
   BLOCK_SECTION,
   BLOCK_SIMPLE,
-  CAPTURE_BYTES,
   CAPTURE_END,
-  CAPTURE_FAULT,
   CAPTURE_FAULT_BLOCK,
   CAPTURE_FAULT_DATA,
-  CAPTURE_FAULT_FRAME,
   CAPTURE_FAULT_INTERFACE,
   CAPTURE_FAULT_OPTIONS,
   CAPTURE_FAULT_RECORD,
   CAPTURE_FAULT_TRAILER,
-  CAPTURE_HEADER,
   CAPTURE_INTERFACE_COUNT,
   CAPTURE_INTERFACES,
-  CAPTURE_LENGTHS,
-  CAPTURE_LIMIT,
   CAPTURE_NEED,
   CAPTURE_OPTIONS,
   CAPTURE_OPTIONS_LENGTH,
   CAPTURE_OTHER,
-  CAPTURE_PACKETS,
   CAPTURE_PASSED,
   CAPTURE_PASSED_BYTES,
   CAPTURE_POSITION,
-  CAPTURE_SWAPPED,
-  CAPTURE_UNITS,
-  CAPTURE_VALUE,
   CAPTURE_WANTS_OPTIONS,
   DIRECTION_OUT,
   INTERFACE_LIMIT,
@@ -44,200 +33,26 @@ import {
   INTERFACE_SIZE,
   INTERFACE_SNAPLEN,
   INTERFACE_UNITS,
-  LENGTHS_NORMAL,
-  LENGTHS_SWAPPED,
   OPTION_END,
   OPTION_FLAGS,
   OPTION_QUEUE,
   WALK_BLOCK,
-  WALK_FAULT,
-  WALK_FULL,
-  WALK_LARGE,
   WALK_NEED,
   WALK_OPTIONS,
 } from "../captures";
 import {
-  BURST_CAPACITY,
-  BURST_COUNT,
-  BURST_DESCS,
-  BURST_METAS,
-  BURST_PACKETS,
-  BURST_STARTS,
-  CONTINUED,
-  DESC_ADDR,
-  DESC_LEN,
-  DESC_OPTIONS,
-  DESC_SIZE,
   META_FLAGS,
   META_NANOSECONDS,
   META_OUTGOING,
   META_PEER,
   META_QUEUE,
   META_SECONDS,
-  META_SHIFT,
   META_STAMPED,
   META_WIRE_LENGTH,
 } from "../structs";
-import { addReferences, frameMask, frameShift, releaseFrame } from "./arena";
+import { append, begin, fault, finish, noRoom, u16At, u32At } from "./capture-walk";
 
 const NANO: u64 = 1000000000;
-
-// The walk under way: the file's byte order, and the burst as it is being filled.
-let swapped: bool = false;
-let descs: u32 = 0;
-let metas: u32 = 0;
-let starts: u32 = 0;
-let capacity: u32 = 0;
-let count: u32 = 0;
-let packets: u32 = 0;
-let bytes: u64 = 0;
-// The frame whose new references are not yet entered, and how many they are.
-let touched: u32 = 0;
-let touches: u32 = 0;
-let lost: bool = false;
-
-function u32At(address: u32): u32 {
-  const value = load<u32>(address);
-  return swapped ? bswap<u32>(value) : value;
-}
-
-function u16At(address: u32): u32 {
-  const value = load<u16>(address);
-  return <u32>(swapped ? bswap<u16>(value) : value);
-}
-
-function begin(state: u32, burst: u32): void {
-  swapped = load<u32>(state, CAPTURE_SWAPPED) != 0;
-  descs = load<u32>(burst, BURST_DESCS);
-  metas = load<u32>(burst, BURST_METAS);
-  starts = load<u32>(burst, BURST_STARTS);
-  capacity = load<u32>(burst, BURST_CAPACITY);
-  count = load<u32>(burst, BURST_COUNT);
-  packets = load<u32>(burst, BURST_PACKETS);
-  bytes = 0;
-  touched = 0;
-  touches = 0;
-  lost = false;
-}
-
-function finish(state: u32, burst: u32, position: u32, result: i32): i32 {
-  enterReferences();
-  const before = load<u32>(burst, BURST_PACKETS);
-  store<u32>(burst, packets, BURST_PACKETS);
-  store<u32>(burst, count, BURST_COUNT);
-  store<u32>(state, position, CAPTURE_POSITION);
-  store<u64>(state, load<u64>(state, CAPTURE_PACKETS) + <u64>(packets - before), CAPTURE_PACKETS);
-  store<u64>(state, load<u64>(state, CAPTURE_BYTES) + bytes, CAPTURE_BYTES);
-  return lost ? fault(state, CAPTURE_FAULT_FRAME, 0) : result;
-}
-
-function fault(state: u32, code: u32, value: u32): i32 {
-  store<u32>(state, code, CAPTURE_FAULT);
-  store<u32>(state, value, CAPTURE_VALUE);
-  return WALK_FAULT;
-}
-
-function enterReferences(): void {
-  if (touches != 0 && !addReferences(touched << frameShift, touches)) lost = true;
-  touches = 0;
-}
-
-function touch(frame: u32): void {
-  if (frame != touched) {
-    enterReferences();
-    touched = frame;
-  }
-  touches++;
-}
-
-/** Appends `length` bytes at `address` as a packet; address of its metadata, all zero, or 0 when the burst is full. */
-function append(address: u32, length: u32): u32 {
-  // A packet without bytes still names a frame: that of the byte before, for the next may not be ours.
-  let at = length == 0 ? address - 1 : address;
-  const last = length == 0 ? at : address + length - 1;
-  const pieces = (last >> frameShift) - (at >> frameShift) + 1;
-  if (pieces > capacity - count) return 0;
-  store<u32>(starts + (packets << 2), count);
-  let left = length;
-  for (let i: u32 = 0; i < pieces; i++) {
-    const room = frameMask + 1 - (at & frameMask);
-    const piece = left < room ? left : room;
-    const desc = descs + (count + i) * DESC_SIZE;
-    store<u64>(desc, <u64>at, DESC_ADDR);
-    store<u32>(desc, piece, DESC_LEN);
-    store<u32>(desc, i + 1 < pieces ? CONTINUED : 0, DESC_OPTIONS);
-    touch(at >> frameShift);
-    at += piece;
-    left -= piece;
-  }
-  const meta = metas + (packets << META_SHIFT);
-  v128.store(meta, i64x2.splat(0));
-  v128.store(meta, i64x2.splat(0), 16);
-  count += pieces;
-  packets++;
-  bytes += length;
-  return meta;
-}
-
-/** What to answer when append() found no room. */
-function noRoom(state: u32, length: u32): i32 {
-  store<u32>(state, length, CAPTURE_VALUE);
-  return count == 0 ? WALK_LARGE : WALK_FULL;
-}
-
-/** Walks pcap records until the burst is full, the bytes in memory end, or one is wrong; WALK_… says which. */
-export function walkPcap(state: u32, burst: u32): i32 {
-  begin(state, burst);
-  const header = load<u32>(state, CAPTURE_HEADER);
-  const lengths = load<u32>(state, CAPTURE_LENGTHS);
-  const limit = load<u32>(state, CAPTURE_LIMIT);
-  const units = load<u32>(state, CAPTURE_UNITS);
-  const scale: u32 = <u32>NANO / units;
-  const end = load<u32>(state, CAPTURE_END);
-  let position = load<u32>(state, CAPTURE_POSITION);
-  let result: i32 = WALK_NEED;
-  while (true) {
-    const left = end - position;
-    if (left < header) {
-      store<u32>(state, header, CAPTURE_NEED);
-      break;
-    }
-    let captured = u32At(position + 8);
-    let wire = u32At(position + 12);
-    if (lengths != LENGTHS_NORMAL && (lengths == LENGTHS_SWAPPED || captured > wire)) {
-      const first = captured;
-      captured = wire;
-      wire = first;
-    }
-    if (captured > limit) {
-      result = fault(state, CAPTURE_FAULT_RECORD, captured);
-      break;
-    }
-    if (left - header < captured) {
-      store<u32>(state, header + captured, CAPTURE_NEED);
-      break;
-    }
-    const meta = append(position + header, captured);
-    if (meta == 0) {
-      result = noRoom(state, captured);
-      break;
-    }
-    let seconds = <f64>u32At(position);
-    let fraction = u32At(position + 4);
-    if (fraction >= units) {
-      seconds += <f64>(fraction / units);
-      fraction %= units;
-    }
-    store<f64>(meta, seconds, META_SECONDS);
-    store<u32>(meta, fraction * scale, META_NANOSECONDS);
-    store<u32>(meta, wire, META_WIRE_LENGTH);
-    store<u16>(meta, META_STAMPED, META_FLAGS);
-    position += header + captured;
-  }
-  return finish(state, burst, position, result);
-}
-
-// ── pcapng
 
 function stamp(meta: u32, entry: u32, high: u32, low: u32): void {
   const time = ((<u64>high) << 32) | <u64>low;
@@ -387,11 +202,4 @@ export function walkPcapng(state: u32, burst: u32): i32 {
     }
   }
   return finish(state, burst, position, result);
-}
-
-/** Gives up this worker's own reference to each of `count` adjacent frames; how many it did not hold. */
-export function releaseRun(first: u32, frames: u32): u32 {
-  let foreign: u32 = 0;
-  for (let frame = first; frame < first + frames; frame++) if (!releaseFrame(frame << frameShift)) foreign++;
-  return foreign;
 }

@@ -1,0 +1,140 @@
+// Capture files: what the walks over pcap and pcapng share. Records of a block of file that lies in adjacent frames are
+// appended to a burst where they stand. The frames are this worker's; each is counted once more for each packet
+// touching it.
+import {
+  CAPTURE_BYTES,
+  CAPTURE_FAULT,
+  CAPTURE_FAULT_FRAME,
+  CAPTURE_PACKETS,
+  CAPTURE_POSITION,
+  CAPTURE_SWAPPED,
+  CAPTURE_VALUE,
+  WALK_FAULT,
+  WALK_FULL,
+  WALK_LARGE,
+} from "../captures";
+import {
+  BURST_CAPACITY,
+  BURST_COUNT,
+  BURST_DESCS,
+  BURST_METAS,
+  BURST_PACKETS,
+  BURST_STARTS,
+  CONTINUED,
+  DESC_ADDR,
+  DESC_LEN,
+  DESC_OPTIONS,
+  DESC_SIZE,
+  META_SHIFT,
+} from "../structs";
+import { addReferences, frameMask, frameShift, releaseFrame } from "./arena";
+
+// The walk under way: the file's byte order, and the burst as it is being filled.
+let swapped: bool = false;
+let descs: u32 = 0;
+let metas: u32 = 0;
+let starts: u32 = 0;
+let capacity: u32 = 0;
+let count: u32 = 0;
+let packets: u32 = 0;
+let bytes: u64 = 0;
+// The frame whose new references are not yet entered, and how many they are.
+let touched: u32 = 0;
+let touches: u32 = 0;
+let lost: bool = false;
+
+export function u32At(address: u32): u32 {
+  const value = load<u32>(address);
+  return swapped ? bswap<u32>(value) : value;
+}
+
+export function u16At(address: u32): u32 {
+  const value = load<u16>(address);
+  return <u32>(swapped ? bswap<u16>(value) : value);
+}
+
+export function begin(state: u32, burst: u32): void {
+  swapped = load<u32>(state, CAPTURE_SWAPPED) != 0;
+  descs = load<u32>(burst, BURST_DESCS);
+  metas = load<u32>(burst, BURST_METAS);
+  starts = load<u32>(burst, BURST_STARTS);
+  capacity = load<u32>(burst, BURST_CAPACITY);
+  count = load<u32>(burst, BURST_COUNT);
+  packets = load<u32>(burst, BURST_PACKETS);
+  bytes = 0;
+  touched = 0;
+  touches = 0;
+  lost = false;
+}
+
+export function finish(state: u32, burst: u32, position: u32, result: i32): i32 {
+  enterReferences();
+  const before = load<u32>(burst, BURST_PACKETS);
+  store<u32>(burst, packets, BURST_PACKETS);
+  store<u32>(burst, count, BURST_COUNT);
+  store<u32>(state, position, CAPTURE_POSITION);
+  store<u64>(state, load<u64>(state, CAPTURE_PACKETS) + <u64>(packets - before), CAPTURE_PACKETS);
+  store<u64>(state, load<u64>(state, CAPTURE_BYTES) + bytes, CAPTURE_BYTES);
+  return lost ? fault(state, CAPTURE_FAULT_FRAME, 0) : result;
+}
+
+export function fault(state: u32, code: u32, value: u32): i32 {
+  store<u32>(state, code, CAPTURE_FAULT);
+  store<u32>(state, value, CAPTURE_VALUE);
+  return WALK_FAULT;
+}
+
+function enterReferences(): void {
+  if (touches != 0 && !addReferences(touched << frameShift, touches)) lost = true;
+  touches = 0;
+}
+
+function touch(frame: u32): void {
+  if (frame != touched) {
+    enterReferences();
+    touched = frame;
+  }
+  touches++;
+}
+
+/** Appends `length` bytes at `address` as a packet; address of its metadata, all zero, or 0 when the burst is full. */
+export function append(address: u32, length: u32): u32 {
+  // A packet without bytes still names a frame: that of the byte before, for the next may not be ours.
+  let at = length == 0 ? address - 1 : address;
+  const last = length == 0 ? at : address + length - 1;
+  const pieces = (last >> frameShift) - (at >> frameShift) + 1;
+  if (pieces > capacity - count) return 0;
+  store<u32>(starts + (packets << 2), count);
+  let left = length;
+  for (let i: u32 = 0; i < pieces; i++) {
+    const room = frameMask + 1 - (at & frameMask);
+    const piece = left < room ? left : room;
+    const desc = descs + (count + i) * DESC_SIZE;
+    store<u64>(desc, <u64>at, DESC_ADDR);
+    store<u32>(desc, piece, DESC_LEN);
+    store<u32>(desc, i + 1 < pieces ? CONTINUED : 0, DESC_OPTIONS);
+    touch(at >> frameShift);
+    at += piece;
+    left -= piece;
+  }
+  const meta = metas + (packets << META_SHIFT);
+  v128.store(meta, i64x2.splat(0));
+  v128.store(meta, i64x2.splat(0), 16);
+  count += pieces;
+  packets++;
+  bytes += length;
+  return meta;
+}
+
+/** What to answer when append() found no room. */
+export function noRoom(state: u32, length: u32): i32 {
+  store<u32>(state, length, CAPTURE_VALUE);
+  return count == 0 ? WALK_LARGE : WALK_FULL;
+}
+
+/** Gives up this worker's own reference to each of `count` adjacent frames; how many it did not hold. */
+export function releaseRun(first: u32, frames: u32): u32 {
+  let foreign: u32 = 0;
+  for (let frame = first; frame < first + frames; frame++) if (!releaseFrame(frame << frameShift)) foreign++;
+  return foreign;
+}
