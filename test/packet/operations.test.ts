@@ -3,6 +3,10 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { MillraceError } from "../../src/errors.js";
+import { META_WIRE_LENGTH } from "../../src/kernels/structs.js";
+import { buildPacket } from "../../src/packet/build.js";
+import { ipv4 } from "../../src/packet/headers/index.js";
+import { parseTemplate } from "../../src/packet/template.js";
 import type { HeldPacket, Packet } from "../../src/packet/types.js";
 import { addPacket, emptyBurst, freeFrames, makeBench, metaOf, viewBurst } from "./arena.js";
 
@@ -175,7 +179,7 @@ test("long random sequences of operations agree with a Buffer and lose no frame"
         assert.equal(freeFrames(bench.arena), total, "free + held == total");
       },
     ),
-    { numRuns: 400 },
+    { numRuns: Number(process.env.MILLRACE_RUNS ?? 400) },
   );
 });
 
@@ -221,6 +225,80 @@ test("a flyweight moves over its burst, and throws once the burst is gone", () =
   kept.release();
   assert.throws(() => kept.u8(0), { code: "ERR_RELEASED" });
 });
+
+test("whatever is asked of a packet, or of a view over it, throws once its burst is gone", () => {
+  const bench = makeBench();
+  const total = freeFrames(bench.arena);
+  const bytes = buildPacket(parseTemplate("eth/ipv4/udp"), Buffer.alloc(100));
+  for (const how of ["emptied", "released"]) {
+    addPacket(bench, [bytes.subarray(0, 60), bytes.subarray(60)]);
+    const burst = viewBurst(bench);
+    const packet = how === "emptied" ? burst.at(0) : burst.at(0).clone();
+    metaWireLength(bench, 1500);
+    const view = ipv4.view();
+    assert.ok(view.moveTo(packet));
+    const pieces = packet.pieces()[Symbol.iterator]();
+    const stream = packet.stream()[Symbol.iterator]();
+    pieces.next();
+    stream.next();
+    emptyBurst(bench);
+    if (how === "released") (packet as HeldPacket).release();
+    const other = how === "emptied" ? undefined : burst;
+    const asked: Record<string, () => unknown> = {
+      length: () => packet.length,
+      wireLength: () => packet.wireLength,
+      fragments: () => packet.fragments,
+      queue: () => packet.queue,
+      hash: () => packet.hash,
+      checksum: () => packet.checksum,
+      seconds: () => packet.seconds,
+      nanoseconds: () => packet.nanoseconds,
+      timestamp: () => packet.timestamp(),
+      u8: () => packet.u8(0),
+      u16: () => packet.u16(59),
+      u32: () => packet.u32(70),
+      setU8: () => packet.setU8(0, 1),
+      setU16: () => packet.setU16(59, 1),
+      setU32: () => packet.setU32(70, 1),
+      header: () => packet.header(ipv4),
+      bytes: () => packet.bytes,
+      pieces: () => [...packet.pieces()],
+      "pieces, begun before": () => pieces.next(),
+      stream: () => [...packet.stream()],
+      "stream, begun before": () => stream.next(),
+      copy: () => packet.copy(),
+      headroom: () => packet.headroom,
+      tailroom: () => packet.tailroom,
+      pull: () => packet.pull(1),
+      push: () => packet.push(1),
+      trim: () => packet.trim(1),
+      extend: () => packet.extend(1),
+      reserve: () => packet.reserve(1),
+      linearize: () => packet.linearize(),
+      append: () => packet.append(packet),
+      split: () => packet.split(1),
+      clone: () => packet.clone(),
+      hold: () => packet.hold(),
+      drop: () => packet.drop("late"),
+      route: () => packet.route(1),
+      "a header's field": () => view.ttl,
+      "writing a header's field": () => {
+        view.ttl = 3;
+      },
+      "a burst's packet": () => burst.at(0),
+      "a burst's length": () => burst.length,
+      "a burst's loop": () => [...burst],
+      "joining to another": () => other?.at(0).append(packet) ?? burst.at(0),
+    };
+    for (const [name, ask] of Object.entries(asked))
+      assert.throws(ask, { code: "ERR_RELEASED" }, `${name}, ${how}`);
+  }
+  assert.equal(freeFrames(bench.arena), total);
+});
+
+function metaWireLength(bench: ReturnType<typeof makeBench>, length: number): void {
+  bench.arena.u32[(metaOf(bench, 0) + META_WIRE_LENGTH) >>> 2] = length;
+}
 
 test("metadata: seconds, nanoseconds, hash, checksum state, and lengths before a snap length", () => {
   const bench = makeBench();

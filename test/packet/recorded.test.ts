@@ -1,6 +1,6 @@
 // Header views and checksums against tshark, on captures that no one here wrote.
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,9 +8,9 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { verifyChecksums } from "../../src/packet/checksum.js";
 import { packetContext } from "../../src/packet/context.js";
-import { ipv6, ipv6Fragment, sll2 } from "../../src/packet/headers/index.js";
+import { geneve, geneveOptions, ipv6, ipv6Fragment, sll2 } from "../../src/packet/headers/index.js";
 import { addPacket, cut, emptyBurst, freeFrames, makeBench, viewBurst } from "./arena.js";
-import { encodePcap, find, parsePcap, tsharkLayers } from "./captures.js";
+import { encodePcap, find, parsePcap, readPcap, tsharkLayers } from "./captures.js";
 import { needs } from "./oracle.js";
 import { COMPARED, compare, expectedChecksum, isBroken } from "./tshark.js";
 
@@ -124,5 +124,46 @@ test("headers that no recording has are what tshark reads", (t) => {
   const read = viewBurst(bench, "LINUX_SLL2").at(0);
   assert.deepEqual(compare(read, tree, "made"), ["ipv6", "ipv6-fragment", "sll2"]);
   assert.equal(read.header(ipv6Fragment)?.fragmentOffset, 64);
+  emptyBurst(bench);
+});
+
+test("Geneve options are taken apart as tshark takes them", (t) => {
+  if (!needs(t, "tshark")) return;
+  const file = join(folder, "geneve-gcp.pcap");
+  const bench = makeBench();
+  addPacket(bench, cut(readPcap(file).packets[0], 33));
+  const ours = geneveOptions(viewBurst(bench).at(0).header(geneve)?.options ?? new Uint8Array(0));
+  const field = (name: string) => ["-e", `geneve.option.${name}`];
+  const args = [
+    "-n",
+    "-r",
+    file,
+    "-T",
+    "fields",
+    ...field("class"),
+    ...field("type"),
+    ...field("type.critical"),
+  ];
+  const [row] = execFileSync("tshark", args, { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).split(
+    "\n",
+  );
+  const theirs = row.split("\t").map((values) => values.split(",").map(Number));
+  assert.deepEqual(
+    ours.map((option) => option.class),
+    theirs[0],
+  );
+  assert.deepEqual(
+    ours.map(({ type }) => type),
+    theirs[1],
+  );
+  assert.deepEqual(
+    ours.map(({ critical }) => Number(critical)),
+    theirs[2],
+  );
+  assert.deepEqual(
+    ours.map(({ data }) => data.length),
+    [4, 16, 8],
+  );
+  assert.deepEqual(geneveOptions(Uint8Array.of(1, 2, 0x83, 1, 9)), [], "cut off");
   emptyBurst(bench);
 });

@@ -116,7 +116,7 @@ test("a super-frame is cut into the segments its sender would have sent, and coa
         assert.equal(freeFrames(arena), total);
       },
     ),
-    { numRuns: 200, endOnFailure: true, includeErrorInReport: true },
+    { numRuns: Number(process.env.MILLRACE_RUNS ?? 200), endOnFailure: true, includeErrorInReport: true },
   );
 });
 
@@ -179,7 +179,7 @@ test("fragments reassemble to the packet they were cut from, in any order, with 
         assert.equal(freeFrames(arena), total);
       },
     ),
-    { numRuns: 150, endOnFailure: true, includeErrorInReport: true },
+    { numRuns: Number(process.env.MILLRACE_RUNS ?? 150), endOnFailure: true, includeErrorInReport: true },
   );
   assert.equal(context.ledger.held, 0);
 });

@@ -110,7 +110,7 @@ export const COMPARED: readonly Compared[] = [
   row(vxlan, "vxlan", { vni: "vxlan.vni" }),
   row(geneve, "geneve", {
     version: "geneve.version",
-    optionsLength: "geneve.options.length",
+    optionsLength: "geneve.option.length",
     type: "geneve.proto_type",
     vni: "geneve.vni",
   }),

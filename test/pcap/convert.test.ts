@@ -114,6 +114,35 @@ for (const little of [true, false]) {
   });
 }
 
+test("sections of both byte orders in one file keep theirs", async (t) => {
+  if (!has(t, "tshark")) return;
+  const dir = folder(t);
+  const [file, copy] = [join(dir, "file.pcapng"), join(dir, "copy.pcapng")];
+  const section = (little: boolean, unit: number) => [
+    sectionHead(little),
+    interfaceHead(little, [option(little, 9, Uint8Array.of(unit))], 1, 0),
+    interfaceHead(little, [option(little, 2, Buffer.from(`second ${unit}`))], 1, 60),
+    block(little, 6, Buffer.concat([words(little, [0, 3, unit, 4, 60]), Buffer.from("abcd")])),
+    block(little, 6, Buffer.concat([words(little, [1, 0, unit, 4, 4]), Buffer.from("efgh")])),
+    block(little, 3, Buffer.concat([words(little, [4]), Buffer.from("ijkl")])),
+  ];
+  writeFileSync(file, Buffer.concat([...section(true, 6), ...section(false, 9), ...section(true, 3)]));
+  await convertCapture(arena, file, copy, { format: "pcapng" });
+  const [before, after] = [await readAll(file), await readAll(copy)];
+  assert.equal(before.packets.length, 9);
+  assert.deepEqual(
+    before.packets.map(({ peer }) => peer),
+    [0, 1, 0, 2, 3, 2, 4, 5, 4],
+  );
+  assert.deepEqual(after.packets, before.packets);
+  assert.deepEqual(
+    after.reader.sections.map(({ bigEndian }) => bigEndian),
+    [false, true, false],
+  );
+  assert.deepEqual(tsharkRows(copy), tsharkRows(file));
+  assert.equal(tsharkRows(file).length, 9);
+});
+
 test("--range keeps the packets that editcap keeps, --nano their nanoseconds, and info counts them", (t) => {
   if (!has(t, "editcap") || !has(t, "capinfos")) return;
   const dir = folder(t);

@@ -34,3 +34,32 @@ export const geneve: Header<Geneve> = defineHeader<Geneve>({
   sizeOf: (value) => 8 + Math.max(value.optionsLength ?? 0, value.options?.length ?? 0),
   defaults: { type: 0x6558 },
 });
+
+/** A Geneve option: who defined it, what it is, and its data. */
+export interface GeneveOption {
+  /** Namespace of the type, as IANA gives it out. */
+  readonly class: number;
+  /** Seven bits, without that for `critical`. */
+  readonly type: number;
+  /** Who does not know it must drop the packet. */
+  readonly critical: boolean;
+  readonly data: Uint8Array;
+}
+
+/** Takes the options of a Geneve header apart (RFC 8926 section 3.5); what is malformed ends the list. */
+export function geneveOptions(options: Uint8Array): GeneveOption[] {
+  const list: GeneveOption[] = [];
+  for (let at = 0; at + 4 <= options.length; ) {
+    const end = at + 4 + 4 * (options[at + 3] & 31);
+    if (end > options.length) break;
+    const type = options[at + 2];
+    list.push({
+      class: (options[at] << 8) | options[at + 1],
+      type: type & 127,
+      critical: type >> 7 === 1,
+      data: options.subarray(at + 4, end),
+    });
+    at = end;
+  }
+  return list;
+}

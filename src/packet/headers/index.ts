@@ -1,7 +1,7 @@
 // Every header, one line a file. Importing this makes all of them known to the walk from header to header.
 export { type Arp, arp } from "./arp.js";
 export { type Ethernet, ethernet } from "./ethernet.js";
-export { type Geneve, geneve } from "./geneve.js";
+export { type Geneve, type GeneveOption, geneve, geneveOptions } from "./geneve.js";
 export { type Gre, gre } from "./gre.js";
 export { type Icmp, icmp, icmpv6 } from "./icmp.js";
 export { type Ipv4, type Ipv4Option, ipv4, ipv4Options } from "./ipv4.js";
