@@ -112,13 +112,13 @@ export function evaluate(op: BinaryOp, left: number, right: number): number | un
   }
 }
 
-/** A value computed from two. Throws RangeError for a constant division by zero or shift by more than 31. */
+/** A value computed from two. Throws RangeError for a division by the number 0, and where a packet's value is shifted by more than 31. */
 export function binary(values: Values, op: BinaryOp, left: Value, right: Value): Value {
   if (right.kind === "constant") {
     if ((op === "div" || op === "mod") && right.value === 0) throw new RangeError("division by zero");
+    if (left.kind === "constant") return constant(values, evaluate(op, left.value, right.value) ?? 0);
     if ((op === "shl" || op === "shr") && right.value > 31)
       throw new RangeError("shift by more than 31 bits");
-    if (left.kind === "constant") return constant(values, evaluate(op, left.value, right.value) ?? 0);
     if (right.value === 0) return op === "mul" || op === "and" ? right : left;
   }
   if (left.kind === "constant" && left.value === 0) {

@@ -1,0 +1,116 @@
+// Filters run by the kernel: classic programs attached to a socket, eBPF programs in test runs of XDP.
+import assert from "node:assert/strict";
+import { MillraceError } from "../../src/errors.js";
+import { ALU, type ClassicProgram, LSH, RSH, X } from "../../src/filter/classic.js";
+import { emitXdpFilter } from "../../src/filter/ebpf.js";
+import { loadXdpProgram } from "../../src/linux/bpf.js";
+import { assemble, type EbpfItem, exit, label, move, moveImmediate } from "../../src/linux/ebpf.js";
+import { libc, loadKoffi } from "../../src/linux/libc.js";
+import { MSG_DONTWAIT, SOCK_DGRAM, SOL_SOCKET } from "../../src/linux/socket.js";
+import type { CapturedPacket } from "./oracle.js";
+
+const ARM = process.arch === "arm64";
+const SYS_SOCKETPAIR = ARM ? 199 : 53;
+const SYS_BPF = ARM ? 280 : 321;
+const BPF_PROG_TEST_RUN = 10;
+const AF_UNIX = 1;
+const SO_ATTACH_FILTER = 26;
+const HEAD = 16; // struct sock_fprog
+const ATTRIBUTES = 80;
+const HEADROOM = 512;
+const XDP_DROP = 1;
+const XDP_PASS = 2;
+
+/** A pair of datagram sockets: what one sends, the filter of the other sees from the first byte on. */
+export interface FilteredPair {
+  /** Has the kernel take a program; 0, or the errno it refuses it with. */
+  attach(program: ClassicProgram): number;
+  /** What the attached program says of packets. */
+  passes(packets: readonly CapturedPacket[]): boolean[];
+  close(): void;
+}
+
+export function openFilteredPair(): FilteredPair {
+  const pair = new Int32Array(2);
+  assert.equal(libc().syscall(SYS_SOCKETPAIR, AF_UNIX, SOCK_DGRAM, 0, pair, null, null), 0);
+  const [from, to] = pair;
+  const into = new Uint8Array(16_384);
+  return {
+    attach(program) {
+      // The instructions stand behind the head, so that nothing can be collected before the call.
+      const head = Buffer.alloc(HEAD + 8 * program.length);
+      program.forEach(([op, jt, jf, k], i) => {
+        head.writeUInt16LE(op, HEAD + 8 * i);
+        head[HEAD + 8 * i + 2] = jt;
+        head[HEAD + 8 * i + 3] = jf;
+        head.writeUInt32LE(k, HEAD + 8 * i + 4);
+      });
+      head.writeUInt16LE(program.length, 0);
+      head.writeBigUInt64LE(BigInt(loadKoffi().address(head)) + BigInt(HEAD), 8);
+      const result = libc().setsockopt(to, SOL_SOCKET, SO_ATTACH_FILTER, head, HEAD);
+      return result === 0 ? 0 : libc().errno();
+    },
+    passes: (packets) =>
+      packets.map(({ bytes }) => {
+        assert.equal(libc().sendto(from, bytes, bytes.length, 0, null, 0), bytes.length);
+        return libc().recvfrom(to, into, into.length, MSG_DONTWAIT, null, null) >= 0;
+      }),
+    close() {
+      libc().close(from);
+      libc().close(to);
+    },
+  };
+}
+
+/** Whether a program shifts by what is in a packet: by more than 31 bits the kernel does what the processor does, we give 0. */
+export function shiftsByPacket(program: ClassicProgram): boolean {
+  return program.some(([code]) => code === (ALU | LSH | X) || code === (ALU | RSH | X));
+}
+
+/** A filter as a program of its own. */
+function standalone(filter: readonly EbpfItem[]): Buffer {
+  return assemble([
+    move(6, 1),
+    ...filter,
+    moveImmediate(0, XDP_PASS),
+    exit(),
+    ...(filter.length === 0 ? [] : [label("unwanted"), moveImmediate(0, XDP_DROP), exit()]),
+  ]);
+}
+
+/** What the kernel says of packets of 14 bytes and more when it runs a filter as an XDP program. Throws what its verifier says. */
+export function xdpPasses(program: ClassicProgram, packets: readonly CapturedPacket[]): boolean[] {
+  const loaded = loadXdpProgram(standalone(emitXdpFilter(program, { context: 6, unwanted: "unwanted" })));
+  try {
+    return packets.map(({ bytes }) => testRun(loaded, bytes) === XDP_PASS);
+  } finally {
+    libc().close(loaded);
+  }
+}
+
+function testRun(program: number, packet: Uint8Array): number {
+  // The packet and what comes back stand behind the attributes, so that nothing can be collected before the call.
+  const block = Buffer.alloc(ATTRIBUTES + 2 * packet.length + HEADROOM);
+  block.set(packet, ATTRIBUTES);
+  const at = BigInt(loadKoffi().address(block));
+  block.writeUInt32LE(program, 0);
+  block.writeUInt32LE(packet.length, 8);
+  block.writeUInt32LE(packet.length + HEADROOM, 12);
+  block.writeBigUInt64LE(at + BigInt(ATTRIBUTES), 16);
+  block.writeBigUInt64LE(at + BigInt(ATTRIBUTES + packet.length), 24);
+  block.writeUInt32LE(1, 32);
+  const result = libc().syscall(SYS_BPF, BPF_PROG_TEST_RUN, block, ATTRIBUTES, null, null, null);
+  assert.equal(result, 0, `errno ${libc().errno()}`);
+  return block.readUInt32LE(4);
+}
+
+/** Why this process may not load XDP programs; undefined: it may. */
+export function xdpRefusal(): string | undefined {
+  try {
+    libc().close(loadXdpProgram(standalone([])));
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof MillraceError) || (error.code !== "EPERM" && error.code !== "ENOSYS")) throw error;
+    return `${error.message}: ${error.hint}`;
+  }
+}
