@@ -24,6 +24,9 @@ import {
 import type { ArenaMemory } from "../memory/arena.js";
 import type { Gap } from "./gap.js";
 
+/** Bytes of a datagram unless told otherwise: what fits an Ethernet frame over IPv6 and UDP. */
+export const DATAGRAM_BYTES = 1440;
+
 /**
  * The contiguous result of a gather. What it shows is valid until its loop asks for the next chunk; `copy()` is
  * the user's own, `hold()` keeps it longer.

@@ -20,10 +20,8 @@ import { applyTemplate } from "../packet/build.js";
 import { packetContext } from "../packet/context.js";
 import { parseTemplate, type Template } from "../packet/template.js";
 import type { PortDriver } from "../ports/port.js";
+import { DATAGRAM_BYTES } from "./chunk.js";
 import { BURST_DESCRIPTORS } from "./source.js";
-
-/** Bytes of a datagram unless told otherwise: what fits an Ethernet frame over IPv6 and UDP. */
-export const DATAGRAM_BYTES = 1440;
 
 export interface ScatterOptions {
   /** A shipped layout's name, or one of the user's own; without one, datagrams are data from end to end. */

@@ -1,3 +1,4 @@
+import { createRequire } from "node:module";
 import { MillraceError } from "../errors.js";
 import type { Filter } from "../filter/compile.js";
 import { BURST_METAS, META_SIZE, META_VERDICT, VERDICT_ASIDE, VERDICT_PASS } from "../kernels/structs.js";
@@ -9,10 +10,9 @@ import { parseLocator } from "../ports/locator.js";
 import type { Capabilities, Count, LinkType, PortDriver } from "../ports/port.js";
 import { findOpener } from "../ports/registry.js";
 import { type Arena, defaultArena, memoryOf } from "./arena.js";
-import { type Chunk, ChunkView } from "./chunk.js";
-import { DATAGRAM_BYTES } from "./packetize.js";
+import { type Chunk, ChunkView, DATAGRAM_BYTES } from "./chunk.js";
 import { attachPortFilter, type PortFilter } from "./port-filter.js";
-import { type ChunkSink, createPortSink } from "./sink.js";
+import type { ChunkSink } from "./sink.js";
 import { createSource, type Source, type Wait } from "./source.js";
 
 export interface OpenOptions {
@@ -67,6 +67,13 @@ export interface PortStats {
   readonly copied: Readonly<Record<string, number>>;
   /** Where the port's filter runs. */
   readonly filteredIn?: "socket" | "xdp" | "wasm";
+}
+
+const require = createRequire(import.meta.url);
+
+/** Loaded with the first chunk that is sent: it needs the layouts, which most programs that only receive do not. */
+function sinks(): typeof import("./sink.js") {
+  return require("./sink.js");
 }
 
 /** The port behind a public one, for the engine. */
@@ -138,7 +145,7 @@ export class OpenPort implements Port {
   /** Queues a chunk, of which the port keeps a reference until its datagrams are sent; one at a time. */
   private sendWhole(chunk: ChunkView): number {
     const size = Math.min(DATAGRAM_BYTES, this.can.mtu);
-    this.chunks ??= createPortSink(this.memory, this.driver, {
+    this.chunks ??= sinks().createPortSink(this.memory, this.driver, {
       scatter: { datagramSize: size },
       signal: this.signal,
       owns: false,

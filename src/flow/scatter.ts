@@ -3,10 +3,11 @@ import { MillraceError } from "../errors.js";
 import { parseLocator } from "../ports/locator.js";
 import { add, addAll, addEdge, burstBytesOf } from "./account.js";
 import { type Arena, defaultArena, memoryOf } from "./arena.js";
+import { DATAGRAM_BYTES } from "./chunk.js";
 import { type End, openEnds } from "./ends.js";
 import { createOutlet, type Outlet } from "./outlet.js";
 import { createPacer, parseRate } from "./pace.js";
-import { createPacketizer, DATAGRAM_BYTES, type Packetizer, type ScatterOptions } from "./packetize.js";
+import { createPacketizer, type Packetizer, type ScatterOptions } from "./packetize.js";
 import type { OpenPort } from "./port.js";
 import { emptySums, type Report, reportOf } from "./report.js";
 

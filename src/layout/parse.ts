@@ -1,14 +1,21 @@
+import { createRequire } from "node:module";
 import type { z } from "zod";
 import { MillraceError } from "../errors.js";
-import { layoutSchema } from "./schema.js";
 import type { Layout } from "./types.js";
+
+const require = createRequire(import.meta.url);
+
+/** Loaded with the first layout that is read: zod's hundred files would be half of what most commands take to start. */
+function schema(): typeof import("./schema.js") {
+  return require("./schema.js");
+}
 
 /**
  * Checks the shape of what was read from a layout file. Throws ERR_LAYOUT whose message names the JSON path at
  * fault and what was expected there; `file`, where known, stands before it.
  */
 export function parseLayout(json: unknown, file?: string): Layout {
-  const result = layoutSchema.safeParse(json);
+  const result = schema().layoutSchema.safeParse(json);
   if (result.success) return json as Layout;
   const { path, expected } = deepest(result.error.issues, []);
   throw layoutError(path, `${expected}, got ${show(valueAt(json, path))}`, file);

@@ -17,7 +17,7 @@ import {
   recordPackets,
   writePackets,
 } from "./files.js";
-import { createPrinter, type LineOptions } from "./lines.js";
+import type { createPrinter, LineOptions } from "./lines.js";
 
 export interface CaptureOptions {
   readonly locator: string;
@@ -205,7 +205,8 @@ async function pump(
   const { memory } = port;
   const source = port.reader();
   const { burst } = source;
-  const print = options.lines === undefined ? undefined : createPrinter(options.lines);
+  const print =
+    options.lines === undefined ? undefined : (await import("./lines.js")).createPrinter(options.lines);
   const most = options.count ?? Number.POSITIVE_INFINITY;
   const take = async (packets: number): Promise<void> => {
     counts.seen += packets;
