@@ -7,7 +7,7 @@ const kernels = "dist/src/kernels/kernels.wasm";
 if (newest("src/kernels/assembly", "package-lock.json", "scripts/build.mjs") > newest(kernels))
   run("node_modules/.bin/asc", [
     "src/kernels/assembly/index.ts",
-    ...["--outFile", kernels, "--importMemory", "--sharedMemory", "--initialMemory", "1"],
+    ...["--outFile", kernels, "--importMemory", "--exportTable", "--sharedMemory", "--initialMemory", "1"],
     ...["--maximumMemory", "65536", "--enable", "simd,threads,bulk-memory", "--runtime", "stub"],
     ...["--use", "abort=", "--noAssert", "-O3", "--converge"],
   ]);

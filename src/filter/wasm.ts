@@ -24,6 +24,8 @@ import { emitProgram, usesWireLength } from "./wasm-program.js";
 
 /** Filters of one module over one memory, by their number. */
 export interface Classifier {
+  /** Each program as a WebAssembly function over (address, length, length on the wire, 0), for a kernel's table. */
+  readonly matchers: readonly unknown[];
   /** Whether program `filter` accepts the bytes at `address`; `wireLength` is the length before a snap length cut them. */
   match(filter: number, address: number, length: number, wireLength: number): boolean;
   /**
@@ -52,7 +54,11 @@ export function compileModule(programs: readonly ClassicProgram[]): Uint8Array<A
 export function instantiateClassifier(module: Uint8Array, memory: WasmMemory): Classifier {
   type Exported = Readonly<Record<string, (...values: readonly number[]) => number>>;
   const exported = w.instantiate<Exported>(module, memory);
+  const matchers = Object.keys(exported)
+    .filter((name) => name.startsWith("match"))
+    .map((_, filter) => exported[`match${filter}`]);
   return {
+    matchers,
     match: (filter, address, length, wireLength) =>
       exported[`match${filter}`](address, length, wireLength, 0) !== 0,
     classify: (filter, burst, verdict, bitmap) => exported[`classify${filter}`](burst, verdict, bitmap),

@@ -21,6 +21,9 @@ export const CAPTURE_PASSED = 64; // u64, packets passed over because of their l
 export const CAPTURE_PASSED_BYTES = 72; // u64
 export const CAPTURE_PACKETS = 80; // u64, packets appended to bursts
 export const CAPTURE_BYTES = 88; // u64, their bytes
+export const CAPTURE_REJECTED = 96; // u64, packets that the filter did not take
+export const CAPTURE_REJECTED_BYTES = 104; // u64
+export const CAPTURE_FILTER = 112; // u32, the filter's place in the kernels' table of functions; 0: none
 export const CAPTURE_SIZE = 128;
 
 // CAPTURE_LENGTHS: files of version 2.2 and before hold the original length first, those of 2.3 either way.

@@ -1,8 +1,10 @@
 import { readFileSync } from "node:fs";
-import { WASM, type WasmMemory, type WasmModule } from "./webassembly.js";
+import { WASM, type WasmMemory, type WasmModule, type WasmTable } from "./webassembly.js";
 
 /** What the AssemblyScript kernels export. Addresses are arena offsets; results above 2^31 come back negative (`>>> 0`). */
 export interface Kernels {
+  /** Functions that the kernels call by their place: filters. Place 0 stays empty. */
+  readonly table: WasmTable;
   attach(control: number, worker: number): void;
   takeFrame(): number;
   takeFrames(out: number, count: number): number;

@@ -8,6 +8,13 @@ export interface WasmMemory {
 /** A compiled module; it can be handed to workers. */
 export type WasmModule = object & { readonly wasmModule?: never };
 
+/** A table of functions that a module calls by their place. */
+export interface WasmTable {
+  readonly length: number;
+  grow(by: number): number;
+  set(place: number, made: unknown): void;
+}
+
 interface WasmApi {
   readonly Memory: new (limits: { initial: number; maximum: number; shared: true }) => WasmMemory;
   readonly Module: new (bytes: Uint8Array) => WasmModule;

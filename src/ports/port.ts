@@ -97,8 +97,11 @@ export interface PortDriver {
   settled?(): boolean;
   /** The other side's thread is gone without closing its end: closes that for it. Loops only. */
   bury?(): void;
-  /** Puts a classic BPF program at the deepest place the port has; undefined: it has none. */
-  attachFilter?(program: readonly ClassicInstruction[]): "socket" | "xdp" | undefined;
+  /**
+   * Puts a classic BPF program at the deepest place the port has; undefined: it has none. What a `wasm` one does
+   * not take is counted under `filter`.
+   */
+  attachFilter?(program: readonly ClassicInstruction[]): "socket" | "xdp" | "wasm" | undefined;
   /** Addresses behind META_PEER, as `10.0.0.2:5000` or `[::1]:5000`. */
   peer?(number: number): string;
   /** Sends out what was taken, then gives every frame and descriptor back. Idempotent. */

@@ -263,7 +263,10 @@ async function printBurst(
 
 function totals(port: OpenPort): { readonly received: number; readonly dropped: number } {
   const { received, dropped } = port.driver.counters();
-  const lost = Object.values(dropped).reduce((sum, packets) => sum + packets, 0);
+  const lost = Object.entries(dropped).reduce(
+    (sum, [why, packets]) => (why === "filter" ? sum : sum + packets),
+    0,
+  );
   return { received: received.packets + (dropped.kernel ?? 0), dropped: lost };
 }
 

@@ -13,7 +13,7 @@ import {
   WALK_NEED,
 } from "../captures";
 import { META_FLAGS, META_NANOSECONDS, META_SECONDS, META_STAMPED, META_WIRE_LENGTH } from "../structs";
-import { append, begin, fault, finish, noRoom, u32At } from "./capture-walk";
+import { append, begin, fault, finish, noRoom, rejects, u32At } from "./capture-walk";
 
 const NANO: u64 = 1000000000;
 
@@ -48,6 +48,10 @@ export function walkPcap(state: u32, burst: u32): i32 {
     if (left - header < captured) {
       store<u32>(state, header + captured, CAPTURE_NEED);
       break;
+    }
+    if (rejects(position + header, captured, wire)) {
+      position += header + captured;
+      continue;
     }
     const meta = append(position + header, captured);
     if (meta == 0) {

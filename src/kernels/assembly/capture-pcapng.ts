@@ -50,7 +50,7 @@ import {
   META_STAMPED,
   META_WIRE_LENGTH,
 } from "../structs";
-import { append, begin, fault, finish, noRoom, u16At, u32At } from "./capture-walk";
+import { append, begin, fault, finish, noRoom, rejects, u16At, u32At } from "./capture-walk";
 
 const NANO: u64 = 1000000000;
 
@@ -168,6 +168,10 @@ export function walkPcapng(state: u32, burst: u32): i32 {
     if (load<u16>(entry, INTERFACE_PASS) != 0) {
       store<u64>(state, load<u64>(state, CAPTURE_PASSED) + 1, CAPTURE_PASSED);
       store<u64>(state, load<u64>(state, CAPTURE_PASSED_BYTES) + captured, CAPTURE_PASSED_BYTES);
+      position += length;
+      continue;
+    }
+    if (rejects(position + head, captured, wire)) {
       position += length;
       continue;
     }

@@ -5,8 +5,11 @@ import {
   CAPTURE_BYTES,
   CAPTURE_FAULT,
   CAPTURE_FAULT_FRAME,
+  CAPTURE_FILTER,
   CAPTURE_PACKETS,
   CAPTURE_POSITION,
+  CAPTURE_REJECTED,
+  CAPTURE_REJECTED_BYTES,
   CAPTURE_SWAPPED,
   CAPTURE_VALUE,
   WALK_FAULT,
@@ -38,6 +41,10 @@ let capacity: u32 = 0;
 let count: u32 = 0;
 let packets: u32 = 0;
 let bytes: u64 = 0;
+// The filter of the port, and what it did not take.
+let filter: u32 = 0;
+let rejected: u32 = 0;
+let rejectedBytes: u64 = 0;
 // The frame whose new references are not yet entered, and how many they are.
 let touched: u32 = 0;
 let touches: u32 = 0;
@@ -62,6 +69,9 @@ export function begin(state: u32, burst: u32): void {
   count = load<u32>(burst, BURST_COUNT);
   packets = load<u32>(burst, BURST_PACKETS);
   bytes = 0;
+  filter = load<u32>(state, CAPTURE_FILTER);
+  rejected = 0;
+  rejectedBytes = 0;
   touched = 0;
   touches = 0;
   lost = false;
@@ -75,6 +85,8 @@ export function finish(state: u32, burst: u32, position: u32, result: i32): i32 
   store<u32>(state, position, CAPTURE_POSITION);
   store<u64>(state, load<u64>(state, CAPTURE_PACKETS) + <u64>(packets - before), CAPTURE_PACKETS);
   store<u64>(state, load<u64>(state, CAPTURE_BYTES) + bytes, CAPTURE_BYTES);
+  store<u64>(state, load<u64>(state, CAPTURE_REJECTED) + <u64>rejected, CAPTURE_REJECTED);
+  store<u64>(state, load<u64>(state, CAPTURE_REJECTED_BYTES) + rejectedBytes, CAPTURE_REJECTED_BYTES);
   return lost ? fault(state, CAPTURE_FAULT_FRAME, 0) : result;
 }
 
@@ -95,6 +107,15 @@ function touch(frame: u32): void {
     touched = frame;
   }
   touches++;
+}
+
+/** Whether the filter does not take a packet; it is counted, and never comes into a burst. */
+export function rejects(address: u32, length: u32, wire: u32): bool {
+  if (filter == 0 || call_indirect<i32>(filter, address, length, wire == 0 ? length : wire, 0) != 0)
+    return false;
+  rejected++;
+  rejectedBytes += length;
+  return true;
 }
 
 /** Appends `length` bytes at `address` as a packet; address of its metadata, all zero, or 0 when the burst is full. */

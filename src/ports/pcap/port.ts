@@ -8,6 +8,7 @@ import {
 import type { ArenaMemory } from "../../memory/arena.js";
 import { checkParameters, type Locator, numberParameter } from "../locator.js";
 import type { Capabilities, DriverCounters, DriverOptions, PortDriver } from "../port.js";
+import { attachReaderFilter, rejectedOf } from "./filter.js";
 import { linkTypeNumber, linkTypeOf, parseLinkType } from "./link-types.js";
 import { captureReadable, closeReader, openReader, readCapture } from "./reader.js";
 import {
@@ -72,14 +73,17 @@ async function openInput(arena: ArenaMemory, locator: Locator): Promise<PortDriv
     linkType: wanted ?? "first",
   });
   const count = (offset: number) => Number(arena.u64[(reader.state + offset) / 8]);
-  let last = { packets: 0, bytes: 0, passed: 0 };
+  let last = { packets: 0, bytes: 0, passed: 0, rejected: 0 };
   const counted = () => {
-    if (!reader.closed)
+    if (!reader.closed) {
+      const rejected = rejectedOf(reader);
       last = {
-        packets: count(CAPTURE_PACKETS) + count(CAPTURE_PASSED),
-        bytes: count(CAPTURE_BYTES) + count(CAPTURE_PASSED_BYTES),
+        packets: count(CAPTURE_PACKETS) + count(CAPTURE_PASSED) + rejected.packets,
+        bytes: count(CAPTURE_BYTES) + count(CAPTURE_PASSED_BYTES) + rejected.bytes,
         passed: count(CAPTURE_PASSED),
+        rejected: rejected.packets,
       };
+    }
     return last;
   };
   return {
@@ -94,15 +98,19 @@ async function openInput(arena: ArenaMemory, locator: Locator): Promise<PortDriv
     readable: (signal) => captureReadable(reader, signal),
     writable: () => Promise.resolve(),
     counters: (): DriverCounters => {
-      const { packets, bytes, passed } = counted();
+      const { packets, bytes, passed, rejected } = counted();
       return {
         received: { packets, bytes },
         transmitted: { packets: 0, bytes: 0 },
-        dropped: passed === 0 ? {} : { linktype: passed },
+        dropped: {
+          ...(passed === 0 ? {} : { linktype: passed }),
+          ...(rejected === 0 ? {} : { filter: rejected }),
+        },
         copies: {},
         held: 0,
       };
     },
+    attachFilter: (program) => (attachReaderFilter(reader, program) ? "wasm" : undefined),
     peer: (number) => reader.interfaces[number]?.name ?? `interface ${number}`,
     close: async () => {
       counted();

@@ -19,6 +19,7 @@ import { BURST_PACKETS } from "../../kernels/structs.js";
 import type { ArenaMemory } from "../../memory/arena.js";
 import { allocateRegion, freeRegion } from "../../memory/region.js";
 import { walkFault } from "./faults.js";
+import { detachReaderFilter } from "./filter.js";
 import { readHead } from "./head.js";
 import { closeReadAhead, createReadAhead, nextWindow } from "./readahead.js";
 import { freeInterfaces, takeBlock } from "./sections.js";
@@ -179,6 +180,7 @@ export async function closeReader(reader: CaptureReader): Promise<void> {
   await closeReadAhead(reader.ahead);
   if (reader.window !== undefined) releaseWindow(reader.arena, reader.window);
   reader.window = undefined;
+  detachReaderFilter(reader);
   freeInterfaces(reader);
   freeRegion(reader.arena, reader.state, STATE_BYTES);
 }
