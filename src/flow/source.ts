@@ -84,7 +84,10 @@ export function createSource(
       signal.throwIfAborted();
       source.release();
       if (wait !== "interrupt") {
-        for (let spin = 0; spin < SPINS; spin++) if (look()) return;
+        for (let spin = 0; spin < SPINS; spin++) {
+          if (look()) return;
+          if ((spin & 7) === 7 && performance.now() - turnStarted > TURN_BUDGET_MS) break;
+        }
         for (let turns = 0; wait === "busy" || turns < TURNS; turns++) {
           await turn();
           signal.throwIfAborted();

@@ -23,6 +23,12 @@ export interface ReadAhead {
   readonly queue: Filling[];
   /** More of the window in use, being read. */
   extension: Promise<void> | undefined;
+  /** How many windows are still left to threads before reading at once is tried again. */
+  cold: number;
+  /** How many windows may still be read at once before the event loop turns. */
+  allowance: number;
+  /** There were no frames for the window to be read at once. */
+  starved: boolean;
   /** First frame of the first window; 0: none was claimed yet. */
   home: number;
   /** Where the next read begins. */
@@ -32,8 +38,12 @@ export interface ReadAhead {
   failure: unknown;
 }
 
-// A file is copied into memory by other processors while this one walks it.
-const DEPTH = 3;
+// What is not in memory is fetched by threads while this one walks the windows before. What is, a file just written
+// or read before, this one copies itself, and finds it in its own cache.
+const DEPTH = 6;
+/** Milliseconds that reading a window at once may take; then threads do it for COLD windows. */
+const AT_ONCE = 1;
+const COLD = 64;
 
 export function createReadAhead(
   arena: ArenaMemory,
@@ -48,6 +58,9 @@ export function createReadAhead(
     quiet,
     queue: [],
     extension: undefined,
+    cold: 1,
+    allowance: 0,
+    starved: false,
     home: 0,
     offset: 0,
     ended: false,
@@ -67,6 +80,51 @@ export function claimAhead(ahead: ReadAhead, bytes: number): Window | undefined 
   return window;
 }
 
+/** Allows as many windows to be read at once as keep the event loop waiting for no longer than it may. */
+export function allowReading(ahead: ReadAhead): void {
+  ahead.allowance = 2;
+}
+
+/** True where the next window is read at once, when it is asked for. */
+export function readsAtOnce(ahead: ReadAhead): boolean {
+  const { source, queue, extension, ended, cold } = ahead;
+  return (
+    source.readNow !== undefined && cold === 0 && queue.length === 0 && extension === undefined && !ended
+  );
+}
+
+/** Reads the next window at once, where it is the next to be had and that takes no time; true: nextWindow() has it. */
+export function readNext(ahead: ReadAhead): boolean {
+  const { source, arena } = ahead;
+  if (!readsAtOnce(ahead) || ahead.allowance === 0) return false;
+  const window = claimAhead(ahead, 0);
+  ahead.starved = window === undefined;
+  if (window === undefined) return false;
+  ahead.allowance--;
+  const offset = takeOffset(ahead, window);
+  const filling: Filling = { window, offset, done: false, finished: Promise.resolve() };
+  ahead.queue.push(filling);
+  const started = performance.now();
+  try {
+    for (let at = offset; window.end < window.limit; ) {
+      const bytes = source.readNow!(arena.u8, window.end, window.limit - window.end, at);
+      window.end += bytes;
+      at += bytes;
+      if (bytes === 0) {
+        ahead.ended = true;
+        break;
+      }
+    }
+  } catch (error) {
+    ahead.failure ??= error;
+    ahead.ended = true;
+  }
+  ahead.offset = offset + window.end - window.start;
+  if (performance.now() - started > AT_ONCE) ahead.cold = COLD;
+  settle(ahead, filling);
+  return ahead.queue.length > 0;
+}
+
 /** Starts reading as far ahead as the source allows; with `extend`, more of that window first. */
 export function readAhead(ahead: ReadAhead, extend: Window | undefined, extended: () => void): void {
   if (ahead.extension !== undefined) return;
@@ -77,10 +135,12 @@ export function readAhead(ahead: ReadAhead, extend: Window | undefined, extended
     });
     return;
   }
-  const depth = ahead.source.seekable ? DEPTH : 1;
+  if (readsAtOnce(ahead)) return;
+  const depth = ahead.source.readNow === undefined ? 1 : Math.min(DEPTH, ahead.cold);
   while (ahead.queue.length < depth && !ahead.ended) {
     const window = claimAhead(ahead, 0);
     if (window === undefined) return; // tried again at the next call
+    if (ahead.cold > 0) ahead.cold--;
     const offset = takeOffset(ahead, window);
     const filling: Filling = {
       window,
@@ -156,6 +216,7 @@ export function isExhausted(ahead: ReadAhead): boolean {
 export async function moreRead(ahead: ReadAhead): Promise<void> {
   if (ahead.extension !== undefined) await ahead.extension;
   else if (ahead.queue.length > 0) await ahead.queue[0].finished;
+  else if (readsAtOnce(ahead) && !ahead.starved) await new Promise((resolve) => setImmediate(resolve));
   else if (!ahead.ended) await new Promise((resolve) => setTimeout(resolve, 1));
 }
 

@@ -21,7 +21,7 @@ import { allocateRegion, freeRegion } from "../../memory/region.js";
 import { walkFault } from "./faults.js";
 import { detachReaderFilter } from "./filter.js";
 import { readHead } from "./head.js";
-import { closeReadAhead, createReadAhead, nextWindow } from "./readahead.js";
+import { allowReading, closeReadAhead, createReadAhead, nextWindow } from "./readahead.js";
 import { freeInterfaces, takeBlock } from "./sections.js";
 import { type CaptureSource, openSource } from "./source.js";
 import {
@@ -105,6 +105,7 @@ export function readCapture(reader: CaptureReader, burst: number): number {
   if (reader.closed) throw new MillraceError("ERR_CLOSED", `"${reader.file}" was closed`);
   const { u32 } = reader.arena;
   const before = u32[(burst + BURST_PACKETS) >>> 2];
+  allowReading(reader.ahead);
   if (!reader.ended) walk(reader, burst);
   const packets = u32[(burst + BURST_PACKETS) >>> 2] - before;
   if (packets === 0 && reader.ended && reader.failure !== undefined) throw reader.failure;

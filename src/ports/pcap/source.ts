@@ -14,6 +14,8 @@ export interface CaptureSource {
    * else one read at a time, in order. Rejects with ERR_CAPTURE or a system error.
    */
   read(memory: Uint8Array, at: number, length: number, position: number): Promise<number>;
+  /** The same at once, where the source is a file: the caller sees to it that this does not take long. */
+  readNow?(memory: Uint8Array, at: number, length: number, position: number): number;
   readonly seekable: boolean;
   /** Bytes in all, where that is known beforehand. */
   readonly size?: number;
@@ -94,6 +96,16 @@ function readFile(
   });
 }
 
+type ReadPlace = readonly [memory: Uint8Array, at: number, length: number, position: number];
+
+function readFileNow(fd: number, path: string, ...place: ReadPlace): number {
+  try {
+    return fs.readSync(fd, ...place);
+  } catch (error) {
+    throw systemError(error, path);
+  }
+}
+
 async function openRegular(path: string, fd: number, status: Stats): Promise<CaptureSource> {
   const head = new Uint8Array(4);
   const seekable = status.isFile() && path !== "-";
@@ -110,6 +122,7 @@ async function openRegular(path: string, fd: number, status: Stats): Promise<Cap
     stream: false,
     seekable,
     ...(status.isFile() ? { size: status.size } : {}),
+    ...(seekable ? { readNow: (...where: ReadPlace) => readFileNow(fd, path, ...where) } : {}),
     read: (memory, at, length, position) => {
       if (pending.length > 0) {
         memory.set(pending, at);

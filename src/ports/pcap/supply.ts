@@ -1,7 +1,17 @@
 import { MillraceError } from "../../errors.js";
 import { CAPTURE_END, CAPTURE_POSITION } from "../../kernels/captures.js";
 import { captureFault } from "./faults.js";
-import { claimAhead, isExhausted, moreRead, nextWindow, readAhead, takeWindow } from "./readahead.js";
+import {
+  allowReading,
+  claimAhead,
+  isExhausted,
+  moreRead,
+  nextWindow,
+  readAhead,
+  readNext,
+  readsAtOnce,
+  takeWindow,
+} from "./readahead.js";
 import { type CaptureReader, end, fileOffset, get, set } from "./state.js";
 import { HEADROOM, largestWindow, releaseWindow, type Window } from "./window.js";
 
@@ -31,9 +41,11 @@ function goesOn(reader: CaptureReader, window: Window): boolean {
   );
 }
 
+/** Lets the event loop turn, and waits until more was read, or can be at once. */
 export async function moreFilled(reader: CaptureReader): Promise<void> {
   startReading(reader);
   await moreRead(reader.ahead);
+  allowReading(reader.ahead);
 }
 
 /** Makes `need` bytes from the position on available, if they are in memory; else starts reading. False: not yet, or never. */
@@ -54,6 +66,8 @@ function advance(reader: CaptureReader, need: number): boolean {
       if (target === next) next.start -= rest;
       takeWindow(ahead);
       use(reader, target, position);
+    } else if (readNext(ahead)) {
+      continue;
     } else if (window !== undefined && needsRoom(reader, window, need)) {
       // The record is longer than what is left of its window: it moves to one that holds it all.
       const target = claimAhead(ahead, need);
@@ -72,7 +86,8 @@ function advance(reader: CaptureReader, need: number): boolean {
 
 function needsRoom(reader: CaptureReader, window: Window, need: number): boolean {
   const { ahead } = reader;
-  const idle = ahead.extension === undefined && ahead.queue.length === 0 && !ahead.ended;
+  const idle =
+    ahead.extension === undefined && ahead.queue.length === 0 && !ahead.ended && !readsAtOnce(ahead);
   return idle && window.limit - get(reader, CAPTURE_POSITION) < need;
 }
 
