@@ -1,6 +1,7 @@
 // The grammar of pcap-filter(7): `and` and `or` bind alike and from the left, `not` binds tightest, and an
 // identifier after them may leave out the qualifiers of the one before.
 import { type Arithmetic, isRelation, relation } from "./access.js";
+import { broadcastTest, multicastTest } from "./casts.js";
 import { createParser, deeper, expect, type Parser, peek, take, unexpected } from "./cursor.js";
 import { filterError, suggestion } from "./fault.js";
 import { and, type Condition, not, or } from "./ir.js";
@@ -8,17 +9,7 @@ import type { Token } from "./lexer.js";
 import { isProtocol } from "./network.js";
 import { arithmeticFrom, arithmeticOperand, isOperator, numberOperand } from "./parse-arithmetic.js";
 import { number, WORD_TESTS } from "./parse-words.js";
-import {
-  broadcastTest,
-  ipv4Test,
-  ipv6Test,
-  macTest,
-  multicastTest,
-  nameTest,
-  netTest,
-  numberTest,
-  type Qualifier,
-} from "./primitives.js";
+import { ipv4Test, ipv6Test, macTest, nameTest, netTest, numberTest, type Qualifier } from "./primitives.js";
 import { type FilterState, fault } from "./state.js";
 import { PROTOCOL_SET, UNSUPPORTED, WORDS } from "./words.js";
 

@@ -1,23 +1,14 @@
 // What a word, a number or an address means under the qualifiers before it.
 import { isIPv4 } from "node:net";
 import { suggestion } from "./fault.js";
-import { and, any, type Condition, constant, not, test } from "./ir.js";
-import { broadcastAddress, type Direction, etherHost, withInnerLink } from "./link.js";
+import { and, any, type Condition, not } from "./ir.js";
+import { type Direction, etherHost } from "./link.js";
 import { ETHERTYPES, PORT_NAMES, PROTOCOL_NAMES, SERVICE_ACCESS_POINTS } from "./names.js";
-import {
-  hasProtocol,
-  host4,
-  host6,
-  ip6Multicast,
-  ipBroadcast,
-  ipMulticast,
-  OSI_PROTOCOLS,
-  ports,
-  takesPorts,
-} from "./network.js";
+import { hasProtocol, host4, host6, isProtocol, OSI_PROTOCOLS } from "./network.js";
+import { ports, takesPorts } from "./ports.js";
 import { protochain } from "./protochain.js";
 import { etherAddress, hostAddresses, networkNumber, parseIpv6, parseMac } from "./resolve.js";
-import { type FilterState, fault, loadFrom } from "./state.js";
+import { type FilterState, fault } from "./state.js";
 
 /** The words before an identifier. Empty strings: not said. */
 export interface Qualifier {
@@ -75,7 +66,7 @@ export function numberTest(state: FilterState, number: number, q: Qualifier | un
     case "portrange":
       checkPortProtocol(state, q);
       checkPort(state, number);
-      return ports(state, number, number, q.kind === "portrange", q.protocol, q.direction);
+      return ports(state, { first: number, last: number, range: q.kind === "portrange", ...q });
     case "gateway":
       throw fault(state, `"gateway" needs the name of a host`);
     case "proto":
@@ -200,7 +191,10 @@ export function nameTest(state: FilterState, name: string, q: Qualifier | undefi
     case "port": {
       checkPortProtocol(state, q);
       const [port, transport] = lookUpPort(state, name);
-      return ports(state, port, port, false, portProtocol(state, name, transport, q), q.direction);
+      return ports(state, {
+        ...{ first: port, last: port, range: false, direction: q.direction },
+        protocol: portProtocol(state, name, transport, q),
+      });
     }
     case "portrange":
       return rangeTest(state, name, q);
@@ -283,7 +277,7 @@ function rangeTest(state: FilterState, name: string, q: Qualifier): Condition {
     const [first, last] = [Number(numbers[1]), Number(numbers[2])];
     checkPort(state, first);
     checkPort(state, last);
-    return ports(state, first, last, true, q.protocol, q.direction);
+    return ports(state, { first, last, range: true, ...q });
   }
   const dash = name.indexOf("-");
   if (dash < 0)
@@ -291,7 +285,8 @@ function rangeTest(state: FilterState, name: string, q: Qualifier): Condition {
   const [first, transport1] = lookUpPort(state, name.slice(0, dash));
   const [last, transport2] = lookUpPort(state, name.slice(dash + 1));
   const transport = transport1 === transport2 ? transport1 : undefined;
-  return ports(state, first, last, true, portProtocol(state, name, transport, q), q.direction);
+  const protocol = portProtocol(state, name, transport, q);
+  return ports(state, { first, last, range: true, protocol, direction: q.direction });
 }
 
 /** Packets that went through a host at the link layer, but are neither from it nor for it. */
@@ -312,8 +307,10 @@ function gatewayTest(state: FilterState, name: string, q: Qualifier): Condition 
     );
   const hosts = hostAddresses(name).filter((each) => isIPv4(each));
   if (hosts.length === 0) throw fault(state, `the host "${name}" has no IPv4 address`);
-  const tests = hosts.map((each) => host4(state, parseDotted(each)![0], ALL_ONES, q.protocol, "or", "host"));
-  return and(etherHost(state, address, "or"), not(any(...(tests as [Condition]))));
+  const protocol = q.protocol === "" ? "ip" : q.protocol;
+  const tests = hosts.map((each) => host4(state, parseDotted(each)![0], ALL_ONES, protocol, "or", "host"));
+  const through = and(etherHost(state, address, "or"), isProtocol(state, protocol));
+  return and(through, not(any(...(tests as [Condition]))));
 }
 
 function lookUpProtocol(state: FilterState, name: string, within: string): number {
@@ -332,37 +329,4 @@ function lookUpProtocol(state: FilterState, name: string, within: string): numbe
   }
   if (found !== undefined) return found;
   throw fault(state, `no protocol is called "${plain}"`, suggestion(plain, known) ?? "write its number");
-}
-
-export function broadcastTest(state: FilterState, protocol: string): Condition {
-  if (protocol === "" || protocol === "link") {
-    if (state.linkType !== "EN10MB")
-      throw fault(state, `link type ${state.linkType} has no broadcasts`, "use it on link type EN10MB");
-    return etherHost(state, broadcastAddress(), "dst");
-  }
-  if (protocol === "ip") return ipBroadcast(state);
-  throw fault(
-    state,
-    `"${protocol} broadcast" does not exist`,
-    `"broadcast" can follow ether and ip, or stand alone`,
-  );
-}
-
-export function multicastTest(state: FilterState, protocol: string): Condition {
-  if (protocol === "ip") return ipMulticast(state);
-  if (protocol === "ip6") return ip6Multicast(state);
-  if (protocol !== "" && protocol !== "link")
-    throw fault(
-      state,
-      `"${protocol} multicast" does not exist`,
-      `"multicast" can follow ether, ip and ip6, or stand alone`,
-    );
-  if (state.linkType !== "EN10MB")
-    throw fault(
-      state,
-      `link type ${state.linkType} has no multicasts`,
-      `write "ip multicast" or "ip6 multicast"`,
-    );
-  const group = test("set", loadFrom(state, state.linkHeader, 0, 1), constant(state.values, 1));
-  return withInnerLink(state, group);
 }

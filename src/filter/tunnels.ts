@@ -12,7 +12,8 @@ import {
   type Value,
 } from "./ir.js";
 import { carries, MPLS } from "./link.js";
-import { loadTransport4, ports4, ports6, transport4 } from "./network.js";
+import { loadTransport4, transport4 } from "./network.js";
+import { ports4, ports6 } from "./ports.js";
 import { type FilterState, fault, loadNetwork, moved, slotPlace, takeSlot } from "./state.js";
 
 const VLAN_TYPES = [0x8100, 0x88a8, 0x9100];
@@ -188,7 +189,14 @@ function udpTunnel(state: FilterState, tunnel: UdpTunnel, network: number | unde
   const isTunnel = (version: 4 | 6): Condition => {
     const byte = (offset: number, size: 1 | 4) =>
       version === 4 ? loadTransport4(state, offset, size) : loadNetwork(state, 40 + offset, size);
-    const portIs = (version === 4 ? ports4 : ports6)(state, tunnel.port, tunnel.port, false, "udp", "dst");
+    const wanted = {
+      first: tunnel.port,
+      last: tunnel.port,
+      range: false,
+      protocol: "udp",
+      direction: "dst",
+    } as const;
+    const portIs = (version === 4 ? ports4 : ports6)(state, wanted);
     const checks = and(portIs, equalsMasked(values, byte(8, 1), tunnel.flags, tunnel.flagsMask));
     const found =
       network === undefined
