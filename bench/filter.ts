@@ -13,6 +13,7 @@ import { type ArenaMemory, createArenaMemory } from "../src/memory/arena.js";
 import { appendPacket, createBurst } from "../src/memory/burst.js";
 import { startBench } from "./compare.js";
 import { kernelNanoseconds } from "./peers/kernel-jit.js";
+import { makeLargeCaptures, tcpdumpSeconds, wholeCommandSeconds } from "./peers/large-captures.js";
 import { nativeLoop } from "./peers/native-loop.js";
 
 const TWENTY = Array.from(
@@ -203,4 +204,21 @@ const compile = timed(
 );
 bench.note("twenty terms, compiled to WebAssembly", best(compile, 100), "ms");
 bench.note("twenty terms, compiled by libpcap", best(timed(() => void libpcap.compile(TWENTY))), "ms");
+
+// The whole command, from its start to its end, on files in the page cache.
+const captures = makeLargeCaptures(packets);
+try {
+  for (const { name, file } of captures.list)
+    for (const expression of ["udp port 53", TWENTY])
+      await bench.compare({
+        name: `millrace capture -w /dev/null, 1 GB of ${name}, ${expression === TWENTY ? "twenty terms" : expression}`,
+        unit: "s",
+        against: "tcpdump -r -w /dev/null",
+        goal: "≤ 0.67",
+        ours: () => wholeCommandSeconds(file, expression),
+        peer: () => tcpdumpSeconds(file, expression),
+      });
+} finally {
+  captures.remove();
+}
 bench.finish();

@@ -1,0 +1,81 @@
+// Capture files of 1 GB, and the whole commands that read them.
+
+import { spawnSync } from "node:child_process";
+import { closeSync, existsSync, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { MAIN } from "../peers.js";
+
+const BYTES = 1e9;
+
+export interface LargeCaptures {
+  readonly list: readonly { readonly name: string; readonly file: string }[];
+  remove(): void;
+}
+
+/** Writes 1 GB of recorded packets over and over, and of 60 bytes, the internet mix and 1,514 bytes, into memory where it can. */
+export function makeLargeCaptures(recorded: readonly Uint8Array[]): LargeCaptures {
+  const folder = mkdtempSync(join(existsSync("/dev/shm") ? "/dev/shm" : tmpdir(), "millrace-bench-"));
+  const mean = Math.round(recorded.reduce((sum, { length }) => sum + length, 0) / recorded.length);
+  const sizes: readonly (readonly [name: string, lengths: readonly number[]])[] = [
+    ["60 bytes", [60]],
+    ["the internet mix", [60, 590, 60, 1514, 60, 590, 60, 60, 590, 60, 60, 590]],
+    ["1,514 bytes", [1514]],
+  ];
+  const list = [
+    { name: `recorded packets, ${mean} bytes on average`, packets: recorded },
+    ...sizes.map(([name, lengths]) => ({ name, packets: lengths.map(datagram) })),
+  ].map(({ name, packets }, i) => {
+    const file = join(folder, `${i}.pcap`);
+    writeCapture(file, packets);
+    return { name, file };
+  });
+  return { list, remove: () => rmSync(folder, { recursive: true, force: true }) };
+}
+
+/** An Ethernet frame with a UDP datagram to port 9. */
+function datagram(length: number): Uint8Array {
+  const frame = new Uint8Array(length);
+  frame.set([2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0, 0x45, 0, (length - 14) >> 8, (length - 14) & 255]);
+  frame.set([64, 17, 0, 0, 198, 18, 0, 1, 198, 18, 0, 2, 4, 0, 0, 9], 22);
+  return frame;
+}
+
+function writeCapture(file: string, packets: readonly Uint8Array[]): void {
+  const fd = openSync(file, "w");
+  const head = Buffer.alloc(24);
+  head.writeUInt32LE(0xa1b2c3d4, 0);
+  head.writeUInt16LE(2, 4);
+  head.writeUInt16LE(4, 6);
+  head.writeUInt32LE(262_144, 16);
+  head.writeUInt32LE(1, 20);
+  writeSync(fd, head);
+  const records = packets.map((packet, i) => {
+    const record = Buffer.alloc(16);
+    record.writeUInt32LE(1_700_000_000, 0);
+    record.writeUInt32LE(i, 4);
+    record.writeUInt32LE(packet.length, 8);
+    record.writeUInt32LE(packet.length, 12);
+    return Buffer.concat([record, packet]);
+  });
+  const once = Buffer.concat(records);
+  const many = Buffer.concat(Array<Buffer>(Math.max(1, Math.ceil(4e6 / once.length))).fill(once));
+  for (let written = 0; written < BYTES; written += many.length) writeSync(fd, many);
+  closeSync(fd);
+}
+
+function seconds(command: string, words: readonly string[]): number {
+  const started = performance.now();
+  const { status, stderr } = spawnSync(command, words, { encoding: "utf8" });
+  if (status !== 0) throw new Error(`${command}: ${stderr}`);
+  return (performance.now() - started) / 1000;
+}
+
+/** `millrace capture` from its start to its end. */
+export function wholeCommandSeconds(file: string, expression: string): number {
+  return seconds(process.execPath, [MAIN, "capture", `pcap:${file}`, "-w", "/dev/null", expression]);
+}
+
+export function tcpdumpSeconds(file: string, expression: string): number {
+  return seconds("tcpdump", ["-r", file, "-w", "/dev/null", expression]);
+}
