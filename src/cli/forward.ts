@@ -10,6 +10,7 @@ interface ForwardArguments {
   readonly oneWay?: boolean;
   readonly swapMac?: boolean;
   readonly setMac?: string;
+  readonly filter?: string;
   readonly workers: number;
   readonly wait: "busy" | "interrupt" | "adaptive";
   readonly duration?: number;
@@ -26,6 +27,7 @@ export function addForwardCommand(program: Command): void {
     .option("--one-way", "only from the first to the second")
     .option("--swap-mac", "swap source and destination hardware address")
     .option("--set-mac <destination[,source]>", "set the hardware addresses; either may be empty")
+    .option("--filter <expression>", "only packets that match, in the language of pcap-filter(7)")
     .option("--workers <n>", "threads, each with one queue of both ports", positive, 1)
     .addOption(
       new Option("--wait <how>", "how a worker waits for packets")
@@ -68,6 +70,7 @@ async function forward(from: string, to: string, options: ForwardArguments): Pro
       destination: destination || undefined,
       source: source || undefined,
     },
+    filter: options.filter,
     module: options.transform === undefined ? undefined : pathToFileURL(resolve(options.transform)).href,
     dropPrivileges: kinds.some((kind) => PRIVILEGED.has(kind)),
   };

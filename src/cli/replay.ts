@@ -12,6 +12,7 @@ interface Options {
   readonly rate?: string;
   readonly topspeed?: boolean;
   readonly loop: number;
+  readonly filter?: string;
   readonly json?: boolean;
 }
 
@@ -24,6 +25,7 @@ export function addReplayCommand(program: Command): void {
     .option("--speed <factor>", "times as fast as recorded", factor)
     .option("--rate <rate>", "as 900mbit or 10kpps, whatever the times in the file")
     .option("--topspeed", "as fast as the port takes them")
+    .option("--filter <expression>", "only packets that match, in the language of pcap-filter(7)")
     .option("--loop <times>", "send the file so often; 0: until stopped", wholeNumber(0), 1)
     .option("--json", "print the report as one JSON object")
     .addHelpText(
@@ -54,7 +56,7 @@ async function replay(file: string, locator: string, options: Options): Promise<
   const loops = options.loop === 0 ? Number.POSITIVE_INFINITY : options.loop;
   const { until, done } = stopOnSignals();
   const port = await openPort(locator, { direction: "out" });
-  const playback = createPlayback(port, { file, tempo, loops, until });
+  const playback = createPlayback(port, { file, tempo, loops, until, filter: options.filter });
   try {
     await playback.run();
   } finally {

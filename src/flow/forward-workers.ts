@@ -16,6 +16,8 @@ export interface ForwardTask {
   readonly oneWay: boolean;
   readonly wait: Wait;
   readonly rewrite: MacRewrite;
+  /** Only packets that match are passed on, in the language of pcap-filter(7). */
+  readonly filter?: string | undefined;
   /** URL of a module that exports `stage`, or a default, for each burst. */
   readonly module: string | undefined;
   /** Give up every capability once the ports are open. */
@@ -34,10 +36,14 @@ export type ForwardMessage = { readonly open: true } | { readonly report: Report
 export async function runTask(task: ForwardTask, until: AbortSignal, opened: () => void): Promise<Report> {
   const stage = await loadStage(task.module);
   const [first, second] = task.oneWay ? (["in", "out"] as const) : (["both", "both"] as const);
-  const a = await openPort(task.from, { direction: first, wait: task.wait });
+  const filter = task.filter === undefined ? {} : { filter: task.filter };
+  const a = await openPort(task.from, { direction: first, wait: task.wait, ...filter });
   try {
     const linkType = a.can.linkType;
-    const b = await openPort(task.to, { direction: second, wait: task.wait, linkType });
+    const b = await openPort(task.to, {
+      ...{ direction: second, wait: task.wait, linkType },
+      ...(task.oneWay ? {} : filter),
+    });
     try {
       if (task.dropPrivileges) await dropAll();
       const { oneWay, wait, rewrite } = task;

@@ -192,6 +192,7 @@ function stepper(arena: ArenaMemory, stage: ForwardStage | undefined): (one: Dir
     if (packets === 0) {
       packets = one.source.receive(burst);
       if (packets === 0) return 0;
+      one.from.filter?.apply(burst);
       if (stage !== undefined) runStage(one, stage);
       one.again = edge.prepare(burst);
     }
@@ -286,7 +287,8 @@ function sumUp(
   milliseconds: number,
 ): Sums {
   const sums = emptySums();
-  for (const { driver, locator, can } of ports) {
+  for (const port of ports) {
+    const { driver } = port;
     const counters = driver.counters();
     sums.received.packets += counters.received.packets;
     sums.received.bytes += counters.received.bytes;
@@ -300,7 +302,7 @@ function sumUp(
     sums.held += counters.held;
     for (const key of ["linearize", "copybreak", "chunk", "kernel"] as const)
       sums.copies[key] += counters.copies[key] ?? 0;
-    sums.mode.push(`${locator}: ${can.mode}${can.why === undefined ? "" : ` (${can.why})`}`);
+    sums.mode.push(port.mode);
   }
   for (const { burst, edge } of running)
     for (const one of edge.spare === 0 ? [burst] : [burst, edge.spare])

@@ -1,4 +1,5 @@
 import { MillraceError } from "../errors.js";
+import { compileFilter } from "../filter/compile.js";
 import {
   BURST_METAS,
   META_NANOSECONDS,
@@ -12,6 +13,7 @@ import { linkTypeNumber, linkTypeOf } from "../ports/pcap/link-types.js";
 import { captureReadable, closeReader, openReader, readCapture } from "../ports/pcap/reader.js";
 import { createPacer, type Rate, sleepUntil } from "./pace.js";
 import type { OpenPort } from "./port.js";
+import { burstFilter, type PortFilter } from "./port-filter.js";
 import {
   closeSending,
   createSending,
@@ -34,6 +36,8 @@ export interface PlaybackOptions {
   /** How often; Infinity: until aborted. */
   readonly loops: number;
   readonly until: AbortSignal;
+  /** Only packets that match are sent, in the language of pcap-filter(7). */
+  readonly filter?: string | undefined;
 }
 
 /** A capture file being sent out of a port. */
@@ -47,13 +51,18 @@ export interface Playback {
 const GROUP = 32;
 
 export function createPlayback(port: OpenPort, options: PlaybackOptions): Playback {
+  const { linkType } = port.can;
+  const filter =
+    options.filter === undefined
+      ? undefined
+      : burstFilter(port.memory, compileFilter(options.filter, { linkType }));
   const sending = createSending(port.memory, port.driver, options.until);
   return {
     async run() {
       try {
         for (let loop = 0; loop < options.loops; loop++) {
           options.until.throwIfAborted();
-          await playOnce(port, sending, options);
+          await playOnce(port, sending, filter, options);
         }
       } catch (error) {
         if (!options.until.aborted) throw error;
@@ -67,6 +76,7 @@ export function createPlayback(port: OpenPort, options: PlaybackOptions): Playba
 async function playOnce(
   port: OpenPort,
   sending: Sending,
+  filter: PortFilter | undefined,
   { file, tempo, until }: PlaybackOptions,
 ): Promise<void> {
   const { arena, burst } = sending;
@@ -89,6 +99,7 @@ async function playOnce(
         continue;
       }
       sending.created += packets;
+      filter?.apply(burst);
       try {
         sending.edge(burst);
         await send(packets);

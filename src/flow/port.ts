@@ -111,6 +111,13 @@ export class OpenPort implements Port {
     return this.driver.can;
   }
 
+  /** How its packets move and where they are filtered, for reports. */
+  get mode(): string {
+    const { mode, why } = this.can;
+    const filtered = this.filter === undefined ? "" : `, filter in ${this.filter.place}`;
+    return `${this.locator}: ${mode}${why === undefined ? "" : ` (${why})`}${filtered}`;
+  }
+
   /** The port's receiving side: made once, shared by all who read. */
   reader(): Source {
     this.assertOpen();

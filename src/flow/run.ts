@@ -151,7 +151,7 @@ function sumUp(run: Run, milliseconds: number): Sums {
     sums.delivered.packets += passed.packets;
     sums.delivered.bytes += passed.bytes;
     copied(counters.copies);
-    sums.mode.push(modeOf(port));
+    sums.mode.push(port.mode);
   });
   for (const port of run.outs) {
     const counters = port.driver.counters();
@@ -161,7 +161,7 @@ function sumUp(run: Run, milliseconds: number): Sums {
     addAll(sums.created, counters.created ?? {});
     sums.held += counters.held;
     copied(counters.copies);
-    sums.mode.push(modeOf(port));
+    sums.mode.push(port.mode);
   }
   const { ledger } = packetContext(run.arena);
   if (run.gather !== undefined) {
@@ -192,11 +192,6 @@ function sumUp(run: Run, milliseconds: number): Sums {
   }
   sums.seconds = milliseconds / 1000;
   return sums;
-}
-
-function modeOf(port: OpenPort): string {
-  const { mode, why } = port.can;
-  return `${port.locator}: ${mode}${why === undefined ? "" : ` (${why})`}`;
 }
 
 function sumGather(gather: Gather, sums: Sums): void {

@@ -1,9 +1,12 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { DATA } from "../filter/oracle.js";
+import { imbalance } from "../../src/flow/report.js";
+import { DATA, readCapture } from "../filter/oracle.js";
 
 const MAIN = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
 
@@ -52,4 +55,37 @@ test("a mistake is one clear line, the way out, and exit status 2", () => {
     millrace(["--program", "/nowhere"]).stderr,
     /^millrace: "\/nowhere" cannot be read: ENOENT\n$/,
   );
+});
+
+test("forward and replay pass on what tcpdump does, count the rest, and say where they filter", (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "millrace-"));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const file = join(DATA, "filter/pcap/isakmp4500.pcap");
+  const wanted = join(folder, "tcpdump.pcap");
+  assert.equal(spawnSync("tcpdump", ["-r", file, "-w", wanted, "arp"]).status, 0);
+  const { packets } = readCapture(wanted)!;
+  const all = readCapture(file)!.packets.length;
+  assert.ok(packets.length > 0 && packets.length < all);
+  const runs = {
+    forward: (out: string) => ["forward", `pcap:${file}`, `pcap:${out}`, "--one-way", "--filter", "arp"],
+    replay: (out: string) => ["replay", file, `pcap:${out}`, "--topspeed", "--filter", "arp"],
+  };
+  for (const [name, words] of Object.entries(runs)) {
+    const out = join(folder, `${name}.pcap`);
+    const { stdout, stderr, status } = spawnSync(process.execPath, [MAIN, ...words(out), "--json"], {
+      encoding: "utf8",
+    });
+    assert.equal(status, 0, stderr);
+    const report = JSON.parse(stdout);
+    assert.equal(report.dropped.filter, all - packets.length, stdout);
+    if (name === "forward") {
+      assert.equal(imbalance(report), 0, stdout);
+      assert.match(report.mode[0], /filter in wasm$/);
+    }
+    assert.deepEqual(
+      readCapture(out)!.packets.map(({ bytes }) => Buffer.from(bytes).toString("hex")),
+      packets.map(({ bytes }) => Buffer.from(bytes).toString("hex")),
+      name,
+    );
+  }
 });
