@@ -99,7 +99,7 @@ function measured({ layout: name, variant, parameters }: Form): () => number {
       while (kernels.ringReceive(ring.consumer, into, BURST) > 0) {
         gather.begin(into);
         for (;;) {
-          const whole = gather.work();
+          const whole = gather.work() === "whole";
           for (let chunk = gather.take(); chunk !== undefined; chunk = gather.take()) chunk.release();
           if (whole) break;
         }

@@ -22,10 +22,12 @@ import {
   G_LENT,
   G_NANOSECONDS,
   G_NOW,
+  G_READY,
   G_SECONDS,
   MODE_ANY_PEER,
   MODE_OFFSET,
   MODE_SUM,
+  READY_BYTES,
   S_HIGH,
   S_LOW,
   S_PEER,
@@ -34,6 +36,7 @@ import {
   BURST_PACKETS,
   CUT_BYTES,
   CUT_DATAGRAM,
+  DATAGRAM_GROUP,
   DATAGRAM_SIZE,
   SCAN_IS_FRAGMENT,
 } from "../kernels/structs.js";
@@ -65,15 +68,18 @@ export interface GatherSource {
 /** One gather: bursts in, chunks out. */
 export interface Gather {
   readonly layout: CompiledLayout;
-  /** Begins with a burst, which stays the caller's and must not change until work() has returned true. */
+  /** Begins with a burst, which stays the caller's and must not change until work() has returned `whole`. */
   begin(burst: number): void;
-  /** Goes on with the burst. False: memory is lent out with chunks; call again when some have come back. */
-  work(): boolean;
+  /**
+   * Goes on with the burst, up to its end or until enough chunks are finished: take them, and call again. `memory`:
+   * all of it is lent out with chunks; call again when some have come back.
+   */
+  work(): "whole" | "chunks" | "memory";
   /** The next finished chunk, the caller's until released; undefined: there is none now. */
   take(): ChunkView | undefined;
   /** Ends the waiting where nothing came for the timeout. */
   tick(): void;
-  /** The source has ended: everything goes out. False as work(). */
+  /** The source has ended: everything goes out. False: memory is lent out, as above. */
   flush(): boolean;
   /** Chunks taken and not released yet. */
   readonly lent: number;
@@ -194,15 +200,17 @@ export function createGather(arena: ArenaMemory, options: GatherOptions, source:
     u32[(state.offset + G_NANOSECONDS) >>> 2] = Math.floor((wall % 1000) * 1e6);
   };
 
-  /** Places what has been cut. False: stalled. */
+  /** Places what has been cut. */
   const place = () => {
     while (nextCut < cuts) {
       const before = nextCut;
-      nextCut = kernels.gatherRun(state.offset, burst, cutBase, cutsAt, nextCut, cuts);
+      const last = scan.out + datagrams * DATAGRAM_SIZE;
+      nextCut = kernels.gatherRun(state.offset, burst, cutBase, last, cutsAt, nextCut, cuts);
       const told = word(G_EVENT_COUNT) > 0 ? tellGaps() : 0;
-      if (nextCut === before && told === 0) return false;
+      if (word(G_READY) >= READY_BYTES) return "chunks";
+      if (nextCut === before && told === 0) return "memory";
     }
-    return true;
+    return "whole";
   };
 
   /** Hands fragments over; datagrams that are whole now stand at the burst's end, and are scanned in their turn. */
@@ -226,10 +234,12 @@ export function createGather(arena: ArenaMemory, options: GatherOptions, source:
     work() {
       setClock();
       for (;;) {
-        if (!place()) return false;
+        const placed = place();
+        if (placed !== "whole") return placed;
         if (firstDatagram < datagrams) {
           cutBase = scan.out + firstDatagram * DATAGRAM_SIZE;
-          cuts = program.cut(cutBase, datagrams - firstDatagram, cutsAt, capacity);
+          const group = Math.min(datagrams - firstDatagram, DATAGRAM_GROUP);
+          cuts = program.cut(cutBase, group, cutsAt, capacity);
           nextCut = 0;
           firstDatagram += u32[(cutsAt + (cuts - 1) * CUT_BYTES + CUT_DATAGRAM) >>> 2] + 1;
         } else if (nextPacket < packets) {
@@ -242,7 +252,7 @@ export function createGather(arena: ArenaMemory, options: GatherOptions, source:
           datagrams = found.count;
           firstDatagram = 0;
           nextPacket = found.next;
-        } else return true;
+        } else return "whole";
       }
     },
     take() {

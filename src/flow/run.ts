@@ -330,9 +330,9 @@ export async function* gatherChunks(
       for (const stage of stages) stage(source);
       gather.begin(source.burst);
       const before = broughtSoFar(gather);
-      while (!gather.work()) {
+      for (let state = gather.work(); state !== "whole"; state = gather.work()) {
         yield* finished();
-        await comeBack();
+        if (state === "memory") await comeBack();
         run.signal.throwIfAborted();
       }
       run.brought[run.sources.indexOf(source)] += broughtSoFar(gather) - before;

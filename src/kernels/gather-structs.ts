@@ -28,12 +28,16 @@ export const G_ALL_FIRST = 92; // u32, offset of the first stream of the list of
 export const G_LENT = 96; // u32, finished chunks that TypeScript has not given back
 export const G_SEQUENCE_MASK = 104; // u64
 export const G_ID_BOUNDS = 112; // u32, offset of the first and last chunk id (u64 each) of each case of the layout
+export const G_READY = 116; // u32, bytes of the chunks that the run of datagrams under way has finished
 export const G_NOW = 128; // f64, milliseconds, for timeouts
 export const G_SECONDS = 136; // f64, wall clock, for packets that carry no time of their own
 export const G_NANOSECONDS = 144; // u32
 export const G_TIMEOUT = 152; // f64, milliseconds
 export const G_COUNTERS = 160; // u64 each
 export const G_SIZE = 512;
+
+/** So many bytes of finished chunks end a run: whoever takes them finds them in the caches, and the next chunk takes their warm memory. */
+export const READY_BYTES = 65_536;
 
 export const MODE_OFFSET = 1; // placed by offset, else by sequence
 export const MODE_ARRIVAL = 2; // by sequence, and the sequence is the order of arrival

@@ -42,6 +42,7 @@ export interface Kernels {
     gather: number,
     burst: number,
     datagrams: number,
+    last: number,
     cuts: number,
     from: number,
     count: number,

@@ -94,6 +94,8 @@ export const DATAGRAM_PACKET = 20; // u32, its packet's index in the burst
 export const DATAGRAM_DESC = 24; // u32, index in the burst of the descriptor in which the payload begins
 export const DATAGRAM_OFFSET = 28; // u32, bytes from that descriptor's address to the payload
 export const DATAGRAM_SIZE = 32;
+/** So many datagrams are cut, then placed; while they are, the heads of as many behind them are fetched. */
+export const DATAGRAM_GROUP = 32;
 /** How many bytes from the start of a datagram a layout can look at when the datagram is cut into fragments. */
 export const DATAGRAM_HEAD_LIMIT = 2048;
 

@@ -405,8 +405,18 @@ export function claimFrame(address: u32, owner: u32): bool {
 
 /** Gives up one reference to each of `count` adjacent frames. False: one of them was not this worker's. */
 export function releaseFrames(address: u32, count: u32): bool {
+  const sole = soleWord();
+  const first = address >> frameShift;
+  // Frames of runs that nobody shares need no more than their words cleared, behind one barrier (any atomic addition
+  // is one): whoever claims them finds all done that was done in them.
+  const plain = poison == 0 && first >= poolFrames && first < frames && count <= frames - first;
+  if (plain) atomic.add<u32>(control + CONTROL_RUN_HINT, 0);
   let whole = true;
-  for (let i: u32 = 0; i < count; i++) whole = releaseFrame(address + (i << frameShift)) && whole;
+  for (let i: u32 = 0; i < count; i++) {
+    const at = wordOf(first + i);
+    if (plain && load<u32>(at) == sole) store<u32>(at, 0);
+    else whole = releaseFrame(address + (i << frameShift)) && whole;
+  }
   // The next run is looked for from the lowest free frame on: low memory stays warm, the rest untouched. A hint,
   // so a race over it does no harm.
   const frame = address >> frameShift;

@@ -6,6 +6,7 @@ import {
   BURST_STARTS,
   CONTINUED,
   DATAGRAM_DESC,
+  DATAGRAM_GROUP,
   DATAGRAM_HEAD,
   DATAGRAM_HEAD_LENGTH,
   DATAGRAM_LENGTH,
@@ -55,16 +56,15 @@ import {
 } from "../structs";
 import { base, dissect, end, family, network, protocol, transport, transportHas, u16At } from "./dissect";
 import { descriptorAt, packetCopy, packetEnd, packetLength, packetStart } from "./packet";
+import { touch } from "./touch";
 
-/** A line of the processor's caches. */
-const LINE = 64;
 let sink: u32 = 0; // keeps reads for the caches' sake from being optimized away
 
 /**
  * Finds the datagrams of packets with verdict PASS, from packet `first` on; a super-frame (META_SEGMENT) holds
  * several. Returns how many records it wrote; SCAN_NEXT says where it stopped because the records were full.
- * The first bytes of each are read on the way: in so short a loop the processor waits for many of them at once,
- * where the layout's program behind it would wait for one after the other.
+ * The heads of the first DATAGRAM_GROUP are read on the way: in so short a loop the processor waits for many of them
+ * at once, where the layout's program behind it would wait for one after the other.
  */
 export function udpDatagrams(burst: u32, first: u32, scan: u32): u32 {
   const packets = load<u32>(burst, BURST_PACKETS);
@@ -100,7 +100,7 @@ export function udpDatagrams(burst: u32, first: u32, scan: u32): u32 {
         // A socket's datagram in one piece: nothing to look for.
         const head = load<u32>(desc, DESC_ADDR);
         const bytes = load<u32>(desc, DESC_LEN);
-        seen += <u32>load<u8>(head) + <u32>load<u8>(head, LINE - 1);
+        if (count < <u32>DATAGRAM_GROUP) seen += touch(head);
         store<u32>(out, head, DATAGRAM_HEAD);
         store<u32>(out, bytes, DATAGRAM_HEAD_LENGTH);
         store<u32>(out, bytes, DATAGRAM_LENGTH);
@@ -139,8 +139,7 @@ export function udpDatagrams(burst: u32, first: u32, scan: u32): u32 {
       const bytes = parts == 1 ? length : min(segment, length - part * segment);
       place(burst, packet, at, bytes, out, scratch + count * (need + 16), need);
       store<u32>(out, peer, DATAGRAM_PEER);
-      const head = load<u32>(out, DATAGRAM_HEAD);
-      seen += <u32>load<u8>(head) + <u32>load<u8>(head, LINE - 1);
+      if (count < <u32>DATAGRAM_GROUP) seen += touch(load<u32>(out, DATAGRAM_HEAD));
       out += DATAGRAM_SIZE;
       count++;
     }

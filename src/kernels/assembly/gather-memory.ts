@@ -39,6 +39,7 @@ import {
   G_MAX_BYTES,
   G_MODE,
   G_OPEN,
+  G_READY,
   GAP_DROP,
   GAP_SKIP,
   GAP_ZERO,
@@ -414,6 +415,7 @@ function out(g: u32, s: u32, c: u32): void {
   store<u32>(load<u32>(g, G_DONE) + ((head & load<u32>(g, G_DONE_MASK)) << 2), c);
   store<u32>(g, head + 1, G_DONE_HEAD);
   store<u32>(g, load<u32>(g, G_LENT) + 1, G_LENT);
+  store<u32>(g, load<u32>(g, G_READY) + length, G_READY);
 }
 
 /**

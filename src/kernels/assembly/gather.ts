@@ -11,6 +11,7 @@ import {
   G_LENT,
   G_MODE,
   G_NOW,
+  G_READY,
   G_STREAM_FREE,
   G_STREAM_USED,
   G_TIMEOUT,
@@ -18,6 +19,7 @@ import {
   G_WINDOW_FREE,
   MODE_ANY_PEER,
   MODE_ARRIVAL,
+  MODE_EVENTS,
   MODE_LINKED,
   MODE_OFFSET,
   N_CONTROL,
@@ -26,6 +28,7 @@ import {
   N_OPENED,
   N_OTHER,
   N_STREAMS,
+  READY_BYTES,
   S_BIRTH,
   S_CHAIN,
   S_FIRST,
@@ -62,6 +65,8 @@ import {
   CUT_STREAM_HIGH,
   CUT_STREAM_LOW,
   CUT_WHAT,
+  DATAGRAM_GROUP,
+  DATAGRAM_HEAD,
   DATAGRAM_LENGTH,
   DATAGRAM_PEER,
   DATAGRAM_SIZE,
@@ -76,8 +81,9 @@ import {
 import { chunkFree, count, outOldest } from "./gather-memory";
 import { placeControl, placeOffset } from "./gather-offset";
 import { taken } from "./gather-pieces";
-import { placeRun } from "./gather-run";
+import { bringNext, placeRun } from "./gather-run";
 import { dropOne, dropProbation, flushWindow, placeSequence } from "./gather-sequence";
+import { touch } from "./touch";
 
 // ── Streams: a hash table with chains; a stream that is idle makes room for a new one.
 
@@ -200,22 +206,36 @@ function retireIdle(g: u32): bool {
 
 // ── A burst.
 
+let sink: u32 = 0;
+
 /**
- * Places the datagrams that cuts [from, cuts) describe. Returns the number of the first cut not looked at:
- * fewer than all when memory is lent out (give chunks back and call again) or gap events fill their queue.
+ * Places the datagrams that cuts [from, cuts) describe, whose records begin at `datagrams`; up to `last` there are
+ * more. Returns the number of the first cut not looked at: fewer than all when READY_BYTES of chunks are finished
+ * (take them and call again), memory is lent out (give chunks back and call again) or gap events fill their queue.
  */
-export function gatherRun(g: u32, burst: u32, datagrams: u32, cutTable: u32, from: u32, cuts: u32): u32 {
+export function gatherRun(
+  g: u32,
+  burst: u32,
+  datagrams: u32,
+  last: u32,
+  cutTable: u32,
+  from: u32,
+  cuts: u32,
+): u32 {
   const mode = load<u32>(g, G_MODE);
-  const runs = (mode & (MODE_OFFSET | MODE_LINKED)) == 0;
+  const runs = (mode & MODE_LINKED) == 0;
+  // Who is told of gaps is told of each that is seen, also of those that close at once.
+  const sorts = (mode & (MODE_OFFSET | MODE_ARRIVAL | MODE_EVENTS)) == 0;
+  store<u32>(g, 0, G_READY);
   let index = from;
-  while (index < cuts) {
+  while (index < cuts && load<u32>(g, G_READY) < <u32>READY_BYTES) {
     const cut = cutTable + index * CUT_BYTES;
     const datagram = datagrams + load<u32>(cut, CUT_DATAGRAM) * DATAGRAM_SIZE;
     if (runs) {
       const peer = (mode & MODE_ANY_PEER) != 0 ? 0 : load<u32>(datagram, DATAGRAM_PEER);
       const s = findStream(g, peer, load<u64>(cut, CUT_STREAM_LOW), load<u64>(cut, CUT_STREAM_HIGH));
-      const next = s == 0 ? index : placeRun(g, s, burst, datagrams, cutTable, index, cuts);
-      if (next != index) {
+      const next = s == 0 ? index : placeRun(g, s, burst, datagrams, last, cutTable, index, cuts);
+      if (next != index || (s != 0 && sorts && bringNext(g, s, datagrams, cutTable, index, cuts))) {
         index = next;
         continue;
       }
@@ -224,6 +244,8 @@ export function gatherRun(g: u32, burst: u32, datagrams: u32, cutTable: u32, fro
     while ((load<u32>(cutTable + (after - 1) * CUT_BYTES, CUT_FLAGS) & CUT_MORE) != 0 && after < cuts)
       after++;
     if (load<u32>(g, G_EVENT_COUNT) + (after - index) + 1 > load<u32>(g, G_EVENT_LIMIT)) return index;
+    const ahead = datagram + DATAGRAM_GROUP * DATAGRAM_SIZE;
+    if (ahead < last) sink = touch(load<u32>(ahead, DATAGRAM_HEAD));
     if (!placeOne(g, mode, burst, datagram, cut, after - index)) return index;
     index = after;
   }
