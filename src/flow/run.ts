@@ -25,8 +25,9 @@ import {
   N_RESYNC,
   N_STREAMS,
 } from "../kernels/gather-structs.js";
+import { VERDICT_PASS } from "../kernels/structs.js";
 import type { ArenaMemory } from "../memory/arena.js";
-import { packetContext } from "../packet/context.js";
+import { packetContext, reasonsOf } from "../packet/context.js";
 import { add, addAll, addEdge, isKernelDrop } from "./account.js";
 import type { Chunk, ChunkView } from "./chunk.js";
 import { type End, openEnds } from "./ends.js";
@@ -305,6 +306,7 @@ export async function* gatherChunks(
         resolve();
       };
     });
+  const reasons = reasonsOf(run.arena);
   const finished = function* () {
     for (let chunk = gather.take(); chunk !== undefined; chunk = gather.take()) {
       try {
@@ -330,10 +332,17 @@ export async function* gatherChunks(
       for (const stage of stages) stage(source);
       gather.begin(source.burst);
       const before = broughtSoFar(gather);
-      for (let state = gather.work(); state !== "whole"; state = gather.work()) {
-        yield* finished();
-        if (state === "memory") await comeBack();
-        run.signal.throwIfAborted();
+      let whole = false;
+      try {
+        for (let state = gather.work(); state !== "whole"; state = gather.work()) {
+          yield* finished();
+          if (state === "memory") await comeBack();
+          run.signal.throwIfAborted();
+        }
+        whole = true;
+      } finally {
+        // Who leaves in the middle of a burst leaves packets behind that went nowhere.
+        if (!whole) run.arena.kernels.burstVerdict(source.burst, VERDICT_PASS, reasons.number("stopped"));
       }
       run.brought[run.sources.indexOf(source)] += broughtSoFar(gather) - before;
       source.release();

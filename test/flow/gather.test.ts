@@ -46,3 +46,25 @@ test("RTP datagrams out of order, some twice, become chunks that end with the ma
   assert.equal(imbalance(report), 0, JSON.stringify(report));
   assert.equal(framesInUse(memoryOf(arena)), 0);
 });
+
+test("who leaves after the first chunk of many in one burst finds the rest told as stopped", async () => {
+  const arena = createArena({ bytes: 64 * 2 ** 20 });
+  const out = await openPort("loop:leave?link=datagram", { arena });
+  const into = await openPort("loop:leave?link=datagram", { arena });
+  const datagrams = Array.from({ length: 800 }, (_, i) =>
+    rtp(i, Math.floor(i / 100), new Uint8Array(1000).fill(i), { marker: i % 100 === 99 }),
+  );
+  await sendDatagrams(out, datagrams);
+  await out.close();
+  const stream = flow(into).gather({ layout: "rtp" });
+  for await (const chunk of stream) {
+    assert.equal(chunk.length, 100_000);
+    break;
+  }
+  await into.close();
+  const report = stream.report();
+  assert.equal(report.delivered.packets, 100);
+  assert.equal(report.dropped.stopped, 700);
+  assert.equal(imbalance(report), 0, JSON.stringify(report));
+  assert.equal(framesInUse(memoryOf(arena)), 0);
+});
