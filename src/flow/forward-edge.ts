@@ -2,8 +2,11 @@ import { MillraceError } from "../errors.js";
 import {
   BURST_METAS,
   BURST_PACKETS,
+  EDGE_DESTINATION,
+  EDGE_SOURCE,
   META_SIZE,
   META_VERDICT,
+  SCRATCH_SIZE,
   VERDICT_ASIDE,
   VERDICT_PASS,
 } from "../kernels/structs.js";
@@ -63,13 +66,17 @@ export function createEdge(arena: ArenaMemory, can: Capabilities, rewrite: MacRe
     throw new MillraceError("ERR_USAGE", `packets of link type ${can.linkType} have no hardware addresses`, {
       hint: "--swap-mac and --set-mac are for Ethernet ports",
     });
-  const addresses = allocateRegion(arena, 12);
-  if (rewrite.destination !== undefined) u8.set(hardwareAddress(rewrite.destination), addresses);
-  if (rewrite.source !== undefined) u8.set(hardwareAddress(rewrite.source), addresses + 6);
+  const addresses = allocateRegion(arena, SCRATCH_SIZE);
+  if (rewrite.destination !== undefined)
+    u8.set(hardwareAddress(rewrite.destination), addresses + EDGE_DESTINATION);
+  if (rewrite.source !== undefined) u8.set(hardwareAddress(rewrite.source), addresses + EDGE_SOURCE);
   let most = Math.min(can.mtu, 0xffffffff);
+  const { fragments } = can;
+  const finishes = !can.checksum.tx;
 
   const spare = can.segmentation || can.linkType === "DATAGRAM" ? 0 : createBurst(arena, SPARE);
   const counters = createEdgeCounters();
+  let aside = false; // part of the burst has the verdict ASIDE
 
   /** Makes packet `index` such that the edge goes past it: in few enough pieces, with a head of its own; else drops it. */
   function mend(burst: number, index: number): void {
@@ -93,11 +100,14 @@ export function createEdge(arena: ArenaMemory, can: Capabilities, rewrite: MacRe
   }
 
   function fit(burst: number): void {
-    if (!can.checksum.tx) finishChecksums(context, burst, can.linkType, "partial");
+    if (finishes) finishChecksums(context, burst, can.linkType, "partial");
     const packets = u32[(burst + BURST_PACKETS) >>> 2];
-    const pass = (from: number) =>
-      kernels.forwardEdge(burst, from, can.fragments, most, tooLong, actions, addresses);
-    for (let next = pass(0); next < packets; next = pass(next)) mend(burst, next);
+    let next = 0;
+    while (true) {
+      next = kernels.forwardEdge(burst, next, fragments, most, tooLong, actions, addresses);
+      if (next >= packets) return;
+      mend(burst, next);
+    }
   }
 
   /** Cuts what is to be cut into `spare`; true when not all of it found room: the rest stands aside. */
@@ -119,15 +129,15 @@ export function createEdge(arena: ArenaMemory, can: Capabilities, rewrite: MacRe
       most = mtu;
     },
     prepare(burst) {
-      kernels.burstVerdict(burst, VERDICT_ASIDE, VERDICT_PASS);
-      const again = spare !== 0 && kernels.burstSuperFrames(burst) > 0 && cut(burst);
+      if (aside) kernels.burstVerdict(burst, VERDICT_ASIDE, VERDICT_PASS);
+      aside = spare !== 0 && kernels.burstSuperFrames(burst) > 0 && cut(burst);
       fit(burst);
       if (spare !== 0 && u32[(spare + BURST_PACKETS) >>> 2] > 0) fit(spare);
-      return again;
+      return aside;
     },
     close() {
       if (spare !== 0) destroyBurst(arena, spare);
-      freeRegion(arena, addresses, 12);
+      freeRegion(arena, addresses, SCRATCH_SIZE);
     },
   };
 }

@@ -77,8 +77,8 @@ export interface Kernels {
     actions: number,
     addresses: number,
   ): number;
-  nullReceive(burst: number, most: number, length: number): number;
-  nullSend(burst: number, first: number, sums: number): number;
+  nullReceive(state: number, burst: number, most: number, length: number): number;
+  nullSend(state: number, burst: number, first: number): number;
   xdpFill(queue: number, most: number): number;
   xdpReceive(queue: number, burst: number, most: number, seconds: number, nanoseconds: number): number;
   xdpSend(queue: number, burst: number, first: number, fragments: number): number;

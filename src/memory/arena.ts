@@ -134,12 +134,12 @@ function alignUp(value: number, to: number): number {
 function layOut(u32: Uint32Array<SharedArrayBuffer>, bytes: number, frameSize: number): number {
   const forRegions = Math.max(bytes / 8, Math.min(REGION_BYTES, bytes / 2));
   const frames = Math.floor((bytes - forRegions) / frameSize);
-  const poolFrames = frames >>> 2;
-  const fullMagazines = Math.ceil((poolFrames - 1) / MAGAZINE_CAPACITY);
+  const poolFrames = (frames >>> 2) & -MAGAZINE_CAPACITY;
+  const fullMagazines = poolFrames / MAGAZINE_CAPACITY;
   // Two for each worker, and one to spare for each: an empty one is then always to be had.
   const magazineCount = 1 + fullMagazines + 3 * WORKER_LIMIT;
   const control = frames * frameSize;
-  const table = control + CONTROL_SIZE;
+  const table = alignUp(control + CONTROL_SIZE, 64);
   const magazines = alignUp(table + 4 * frames, 64);
   const owners = magazines + magazineCount * MAGAZINE_SIZE;
   const loops = owners + OWNER_LIMIT * OWNER_SIZE;
@@ -163,7 +163,8 @@ function layOut(u32: Uint32Array<SharedArrayBuffer>, bytes: number, frameSize: n
   for (let number = 1; number < magazineCount; number++) {
     const at = magazines + number * MAGAZINE_SIZE;
     let count = 0;
-    for (; count < MAGAZINE_CAPACITY && frame < poolFrames; count++, frame++)
+    // Frame 0 is left out of the first; every other holds frames whose words fill whole lines of the table.
+    for (; frame < Math.min(number * MAGAZINE_CAPACITY, poolFrames); count++, frame++)
       u32[(at + MAGAZINE_ENTRIES + 4 * count) >>> 2] = frame * frameSize;
     u32[(at + MAGAZINE_COUNT) >>> 2] = count;
     const stack = count > 0 ? CONTROL_DEPOT_FULL : CONTROL_DEPOT_EMPTY;

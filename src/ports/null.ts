@@ -1,3 +1,4 @@
+import { NULL_BYTES, NULL_PACKETS, SCRATCH_SIZE } from "../kernels/structs.js";
 import type { ArenaMemory } from "../memory/arena.js";
 import { throwFault } from "../memory/burst.js";
 import { allocateRegion, freeRegion } from "../memory/region.js";
@@ -5,7 +6,7 @@ import { checkParameters, type Locator, numberParameter } from "./locator.js";
 import type { PortDriver } from "./port.js";
 
 /** Packets that a burst brings at once. */
-const BURST = 64;
+const BURST = 256;
 
 /**
  * Opens `null:`, which brings packets without end, `size=` bytes each (64) in frames of the pool, and frees what
@@ -16,11 +17,14 @@ export async function openNull(arena: ArenaMemory, locator: Locator): Promise<Po
   const size = numberParameter(locator, "size", 14, arena.frameSize) ?? 64;
   const most = numberParameter(locator, "burst", 1, 2048) ?? BURST;
   numberParameter(locator, "queue", 0, 1023);
-  const sums = allocateRegion(arena, 16);
+  const state = allocateRegion(arena, SCRATCH_SIZE);
   const { kernels } = arena;
   let received = 0;
   let last: { readonly packets: number; readonly bytes: number } | undefined;
-  const sent = () => ({ packets: arena.f64[sums >>> 3], bytes: arena.f64[(sums >>> 3) + 1] });
+  const sent = () => ({
+    packets: arena.f64[(state + NULL_PACKETS) >>> 3],
+    bytes: arena.f64[(state + NULL_BYTES) >>> 3],
+  });
   return {
     can: {
       linkType: "EN10MB",
@@ -38,12 +42,12 @@ export async function openNull(arena: ArenaMemory, locator: Locator): Promise<Po
     ended: false,
     receive(burst) {
       if (last !== undefined) return 0;
-      const packets = kernels.nullReceive(burst, most, size);
+      const packets = kernels.nullReceive(state, burst, most, size);
       received += packets;
       return packets;
     },
     send: (burst, first) =>
-      last === undefined ? throwFault(arena, burst, kernels.nullSend(burst, first, sums)) : first,
+      last === undefined ? throwFault(arena, burst, kernels.nullSend(state, burst, first)) : first,
     readable: async (signal) => signal.throwIfAborted(),
     writable: async (signal) => signal.throwIfAborted(),
     counters: () => ({
@@ -56,7 +60,7 @@ export async function openNull(arena: ArenaMemory, locator: Locator): Promise<Po
     async close() {
       if (last !== undefined) return;
       last = sent();
-      freeRegion(arena, sums, 16);
+      freeRegion(arena, state, SCRATCH_SIZE);
     },
   };
 }

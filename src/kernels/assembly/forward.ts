@@ -11,14 +11,20 @@ import {
   DESC_SIZE,
   META_SEGMENT,
   META_SHIFT,
+  META_SIZE,
   META_VERDICT,
+  SCRATCH_VECTOR,
   VERDICT_PASS,
 } from "../structs";
-import { exclusive } from "./arena";
+import { exclusive, frameShift, frames, soleWord, wordOf } from "./arena";
+import { Frame2048, Frame4096, plain, singles } from "./four";
 
 const SWAP: u32 = 1;
 const SET_DESTINATION: u32 = 2;
 const SET_SOURCE: u32 = 4;
+
+/** Bytes that are read and written at once to rewrite the addresses: those, and four behind them. */
+const VECTOR: u32 = 16;
 
 /**
  * Goes over the packets with verdict PASS from number `first` on. One of more than `most` bytes, unless it is a
@@ -36,11 +42,114 @@ export function forwardEdge(
   addresses: u32,
 ): u32 {
   const packets = load<u32>(burst, BURST_PACKETS);
+  if (most < VECTOR || !singles(burst))
+    return edgeEach(burst, first, packets, fragments, most, tooLong, actions, addresses);
+  let packet = first;
+  while (packet < packets) {
+    packet =
+      frameShift == 12
+        ? edgeFours<Frame4096>(burst, packet, most, actions, addresses)
+        : edgeFours<Frame2048>(burst, packet, most, actions, addresses);
+    const stop = packet + 4 < packets ? packet + 4 : packets;
+    const next = edgeEach(burst, packet, stop, fragments, most, tooLong, actions, addresses);
+    if (next < stop) return next;
+    packet = next;
+  }
+  return packets;
+}
+
+/** A vector that a loop keeps in a register: V8 would otherwise make it anew in each round of a loop with a break. */
+function pin(scratch: u32, value: v128): v128 {
+  v128.store(scratch, value, SCRATCH_VECTOR);
+  return v128.load(scratch, SCRATCH_VECTOR);
+}
+
+/** Packets of one descriptor each from number `first` on, four by four, to the first four that are not all plain. */
+function edgeFours<Frame>(burst: u32, first: u32, most: u32, actions: u32, addresses: u32): u32 {
+  const shift: u32 = 10 + <u32>sizeof<Frame>();
+  const packets = load<u32>(burst, BURST_PACKETS);
+  let desc = load<u32>(burst, BURST_DESCS) + first * DESC_SIZE;
+  let meta = load<u32>(burst, BURST_METAS) + (first << META_SHIFT);
+  const words = wordOf(0);
+  const owned = soleWord();
+  // Of a descriptor: its address before the frames' end, its length between these.
+  const low = pin(addresses, i32x4(0, 0, VECTOR, 0));
+  const span = pin(addresses, i32x4((frames << shift) - 1, -1, most - VECTOR, -1));
+  const order = pin(addresses, i8x16(6, 7, 8, 9, 10, 11, 0, 1, 2, 3, 4, 5, 12, 13, 14, 15));
+  let packet = first;
+  for (; packet + 4 <= packets; packet += 4) {
+    if (!plain(meta)) break;
+    const pair = i32x4.max_u(i32x4.sub(v128.load(desc), low), i32x4.sub(v128.load(desc, DESC_SIZE), low));
+    const other = i32x4.max_u(
+      i32x4.sub(v128.load(desc, 2 * DESC_SIZE), low),
+      i32x4.sub(v128.load(desc, 3 * DESC_SIZE), low),
+    );
+    if (v128.any_true(i32x4.gt_u(i32x4.max_u(pair, other), span))) break;
+    if (actions != 0) {
+      const a = load<u32>(desc);
+      const b = load<u32>(desc, DESC_SIZE);
+      const c = load<u32>(desc, 2 * DESC_SIZE);
+      const d = load<u32>(desc, 3 * DESC_SIZE);
+      const others =
+        (load<u32>(words + ((a >> shift) << 2)) ^ owned) |
+        (load<u32>(words + ((b >> shift) << 2)) ^ owned) |
+        (load<u32>(words + ((c >> shift) << 2)) ^ owned) |
+        (load<u32>(words + ((d >> shift) << 2)) ^ owned);
+      if (others != 0) break;
+      if (actions == SWAP) {
+        v128.store(a, v128.swizzle(v128.load(a), order));
+        v128.store(b, v128.swizzle(v128.load(b), order));
+        v128.store(c, v128.swizzle(v128.load(c), order));
+        v128.store(d, v128.swizzle(v128.load(d), order));
+      } else {
+        rewrite(a, actions, addresses);
+        rewrite(b, actions, addresses);
+        rewrite(c, actions, addresses);
+        rewrite(d, actions, addresses);
+      }
+    }
+    meta += 4 * META_SIZE;
+    desc += 4 * DESC_SIZE;
+  }
+  return packet;
+}
+
+function rewrite(head: u32, actions: u32, addresses: u32): void {
+  if (actions & SWAP) {
+    const low = load<u32>(head);
+    const high = load<u16>(head, 4);
+    store<u32>(head, load<u32>(head, 6));
+    store<u16>(head, load<u16>(head, 10), 4);
+    store<u32>(head, low, 6);
+    store<u16>(head, high, 10);
+  }
+  if (actions & SET_DESTINATION) {
+    store<u32>(head, load<u32>(addresses));
+    store<u16>(head, load<u16>(addresses, 4), 4);
+  }
+  if (actions & SET_SOURCE) {
+    store<u32>(head, load<u32>(addresses, 6), 6);
+    store<u16>(head, load<u16>(addresses, 10), 10);
+  }
+}
+
+/** Packets `first` to before `stop`, whatever they are; see forwardEdge(). */
+function edgeEach(
+  burst: u32,
+  first: u32,
+  stop: u32,
+  fragments: u32,
+  most: u32,
+  tooLong: u32,
+  actions: u32,
+  addresses: u32,
+): u32 {
+  const packets = load<u32>(burst, BURST_PACKETS);
   const count = load<u32>(burst, BURST_COUNT);
   const descs = load<u32>(burst, BURST_DESCS);
   const metas = load<u32>(burst, BURST_METAS);
   const starts = load<u32>(burst, BURST_STARTS);
-  for (let packet = first; packet < packets; packet++) {
+  for (let packet = first; packet < stop; packet++) {
     const meta = metas + (packet << META_SHIFT);
     if (load<u8>(meta, META_VERDICT) != VERDICT_PASS) continue;
     const start = load<u32>(starts + (packet << 2));
@@ -55,24 +164,9 @@ export function forwardEdge(
     if (actions == 0 || bytes < 14) continue;
     const head = load<u32>(descs + start * DESC_SIZE, DESC_ADDR);
     if (load<u32>(descs + start * DESC_SIZE, DESC_LEN) < 14 || !exclusive(head)) return packet;
-    if (actions & SWAP) {
-      const low = load<u32>(head);
-      const high = load<u16>(head, 4);
-      store<u32>(head, load<u32>(head, 6));
-      store<u16>(head, load<u16>(head, 10), 4);
-      store<u32>(head, low, 6);
-      store<u16>(head, high, 10);
-    }
-    if (actions & SET_DESTINATION) {
-      store<u32>(head, load<u32>(addresses));
-      store<u16>(head, load<u16>(addresses, 4), 4);
-    }
-    if (actions & SET_SOURCE) {
-      store<u32>(head, load<u32>(addresses, 6), 6);
-      store<u16>(head, load<u16>(addresses, 10), 10);
-    }
+    rewrite(head, actions, addresses);
   }
-  return packets;
+  return stop;
 }
 
 /** How many packets with verdict PASS are super-frames, to be cut by a card or in software. */

@@ -8,20 +8,22 @@ import {
   BURST_STARTS,
   DESC_ADDR,
   DESC_LEN,
-  DESC_OPTIONS,
   DESC_SIZE,
   FAULT_OWNER,
   MAGAZINE_CAPACITY,
   MAGAZINE_COUNT,
   MAGAZINE_ENTRIES,
   META_SHIFT,
+  META_SIZE,
   META_VERDICT,
   META_WIRE_LENGTH,
+  NULL_BYTES,
+  NULL_PACKETS,
+  SCRATCH_VECTOR,
   VERDICT_MOVED,
   VERDICT_PASS,
 } from "../structs";
 import {
-  frameMask,
   frameShift,
   loadedMagazine,
   nextMagazine,
@@ -30,108 +32,251 @@ import {
   soleWord,
   wordOf,
 } from "./arena";
-import { clearMeta } from "./meta";
+import { Frame2048, Frame4096, singles } from "./four";
 import { descriptorFault } from "./ring";
 
 const HEADROOM: u32 = 256;
+const STAGGER: u32 = 15 << 6;
 
 /**
  * Appends up to `most` packets of `length` bytes to the burst, each in a fresh frame whose bytes are what they
  * were. Their places in the frames are staggered, or all of them would fight for the same cache sets. Returns how many.
  */
-export function nullReceive(burst: u32, most: u32, length: u32): u32 {
-  const descs = load<u32>(burst, BURST_DESCS);
-  const metas = load<u32>(burst, BURST_METAS);
-  const starts = load<u32>(burst, BURST_STARTS);
-  let packets = load<u32>(burst, BURST_PACKETS);
-  let count = load<u32>(burst, BURST_COUNT);
-  const room = load<u32>(burst, BURST_CAPACITY) - count;
+export function nullReceive(state: u32, burst: u32, most: u32, length: u32): u32 {
+  const before = load<u32>(burst, BURST_PACKETS);
+  const room = load<u32>(burst, BURST_CAPACITY) - load<u32>(burst, BURST_COUNT);
   const wanted = most < room ? most : room;
-  const before = packets;
-  const spread: u32 = length + HEADROOM + 960 <= frameMask + 1 ? 15 : 0;
-  const owned = soleWord();
-  let magazine = loadedMagazine();
-  let left = load<u32>(magazine, MAGAZINE_COUNT);
-  for (let i: u32 = 0; i < wanted; i++) {
+  let taken: u32 = 0;
+  while (taken < wanted) {
+    const magazine = loadedMagazine();
+    const left = load<u32>(magazine, MAGAZINE_COUNT);
     if (left == 0) {
-      store<u32>(magazine, 0, MAGAZINE_COUNT);
       if (!nextMagazine()) break;
-      magazine = loadedMagazine();
-      left = load<u32>(magazine, MAGAZINE_COUNT);
+      continue;
     }
-    left--;
-    const frame = load<u32>(magazine + (left << 2), MAGAZINE_ENTRIES);
-    store<u32>(wordOf(frame >> frameShift), owned);
-    const at = descs + count * DESC_SIZE;
-    const headroom = HEADROOM + (((frame >> frameShift) & spread) << 6);
-    store<u64>(at, <u64>(frame + (headroom + length <= frameMask + 1 ? headroom : 0)), DESC_ADDR);
-    store<u32>(at, length, DESC_LEN);
-    store<u32>(at, 0, DESC_OPTIONS);
-    const meta = metas + (packets << META_SHIFT);
-    clearMeta(meta);
-    store<u32>(meta, length, META_WIRE_LENGTH);
-    store<u32>(starts + (packets << 2), count);
-    count++;
-    packets++;
+    const now = wanted - taken < left ? wanted - taken : left;
+    const entries = magazine + MAGAZINE_ENTRIES + ((left - now) << 2);
+    if (frameShift == 12) fill<Frame4096>(state, burst, entries, now, length);
+    else fill<Frame2048>(state, burst, entries, now, length);
+    store<u32>(magazine, left - now, MAGAZINE_COUNT);
+    taken += now;
   }
-  store<u32>(magazine, left, MAGAZINE_COUNT);
-  store<u32>(burst, packets, BURST_PACKETS);
-  store<u32>(burst, count, BURST_COUNT);
-  return packets - before;
+  return load<u32>(burst, BURST_PACKETS) - before;
+}
+
+/** A vector that a loop keeps in a register: V8 would otherwise make it anew in each round of a loop with a break. */
+function pin(scratch: u32, value: v128): v128 {
+  v128.store(scratch, value, SCRATCH_VECTOR);
+  return v128.load(scratch, SCRATCH_VECTOR);
+}
+
+/** Makes packets of `frames` free frames, whose addresses stand at `entries`. */
+function fill<Frame>(state: u32, burst: u32, entries: u32, frames: u32, length: u32): void {
+  const shift: u32 = 10 + <u32>sizeof<Frame>();
+  const size: u32 = 1 << shift;
+  const packets = load<u32>(burst, BURST_PACKETS);
+  let number = load<u32>(burst, BURST_COUNT);
+  let desc = load<u32>(burst, BURST_DESCS) + number * DESC_SIZE;
+  let meta = load<u32>(burst, BURST_METAS) + (packets << META_SHIFT);
+  let start = load<u32>(burst, BURST_STARTS) + (packets << 2);
+  const headroom: u32 = length + HEADROOM <= size ? HEADROOM : 0;
+  const rest = pin(state, i32x4(headroom, 0, length, 0));
+  const spread: u32 = length + HEADROOM + STAGGER <= size ? STAGGER : 0;
+  const stagger = pin(state, i32x4(spread, 0, 0, 0));
+  const wire = pin(state, i32x4(length, 0, 0, 0)); // META_WIRE_LENGTH and what follows it
+  const nothing = i32x4.splat(0);
+  const owned = soleWord();
+  const words = wordOf(0);
+  const end = entries + (frames << 2);
+  while (entries < end) {
+    const most = entries + 16 <= end ? 4 : (end - entries) >> 2;
+    store<u32>(words + ((load<u32>(entries) >> shift) << 2), owned);
+    const first = v128.load32_zero(entries);
+    v128.store(desc, i32x4.add(i32x4.add(first, rest), v128.and(i32x4.shr_u(first, shift - 6), stagger)));
+    v128.store(meta, nothing);
+    v128.store(meta, wire, META_WIRE_LENGTH);
+    store<u32>(start, number);
+    if (most == 4) {
+      store<u32>(words + ((load<u32>(entries, 4) >> shift) << 2), owned);
+      store<u32>(words + ((load<u32>(entries, 8) >> shift) << 2), owned);
+      store<u32>(words + ((load<u32>(entries, 12) >> shift) << 2), owned);
+      const second = v128.load32_zero(entries, 4);
+      const third = v128.load32_zero(entries, 8);
+      const fourth = v128.load32_zero(entries, 12);
+      v128.store(
+        desc,
+        i32x4.add(i32x4.add(second, rest), v128.and(i32x4.shr_u(second, shift - 6), stagger)),
+        DESC_SIZE,
+      );
+      v128.store(
+        desc,
+        i32x4.add(i32x4.add(third, rest), v128.and(i32x4.shr_u(third, shift - 6), stagger)),
+        2 * DESC_SIZE,
+      );
+      v128.store(
+        desc,
+        i32x4.add(i32x4.add(fourth, rest), v128.and(i32x4.shr_u(fourth, shift - 6), stagger)),
+        3 * DESC_SIZE,
+      );
+      v128.store(meta, nothing, META_SIZE);
+      v128.store(meta, wire, META_SIZE + META_WIRE_LENGTH);
+      v128.store(meta, nothing, 2 * META_SIZE);
+      v128.store(meta, wire, 2 * META_SIZE + META_WIRE_LENGTH);
+      v128.store(meta, nothing, 3 * META_SIZE);
+      v128.store(meta, wire, 3 * META_SIZE + META_WIRE_LENGTH);
+      store<u32>(start, number + 1, 4);
+      store<u32>(start, number + 2, 8);
+      store<u32>(start, number + 3, 12);
+      number += 4;
+      entries += 16;
+      desc += 4 * DESC_SIZE;
+      meta += 4 * META_SIZE;
+      start += 16;
+    } else {
+      number++;
+      entries += 4;
+      desc += DESC_SIZE;
+      meta += META_SIZE;
+      start += 4;
+    }
+  }
+  store<u32>(burst, packets + frames, BURST_PACKETS);
+  store<u32>(burst, number, BURST_COUNT);
 }
 
 /**
- * Frees the packets with verdict PASS from number `first` on, marks them VERDICT_MOVED and adds packets and
- * bytes to the two f64 at `sums`. Returns the number of the first packet not looked at, or a negative fault.
+ * Frees the packets with verdict PASS from number `first` on, marks them VERDICT_MOVED and counts packets and
+ * bytes in the state. Returns the number of the first packet not looked at, or a negative fault.
  */
-export function nullSend(burst: u32, first: u32, sums: u32): i32 {
+export function nullSend(state: u32, burst: u32, first: u32): i32 {
+  const packets = load<u32>(burst, BURST_PACKETS);
+  sent = 0;
+  sentBytes = 0;
+  let result: i32;
+  if (plainFrames() == 0 || !singles(burst)) result = sendEach(burst, first, packets);
+  else if (frameShift == 12) result = sendFours<Frame4096>(state, burst, first, packets);
+  else result = sendFours<Frame2048>(state, burst, first, packets);
+  store<f64>(state, load<f64>(state, NULL_PACKETS) + <f64>sent, NULL_PACKETS);
+  store<f64>(state, load<f64>(state, NULL_BYTES) + <f64>sentBytes, NULL_BYTES);
+  return result;
+}
+
+let sent: u32 = 0;
+let sentBytes: u64 = 0;
+
+/** Packets of one descriptor each: four at once as long as their frames are the pool's and this worker's alone. */
+function sendFours<Frame>(state: u32, burst: u32, first: u32, packets: u32): i32 {
+  const shift: u32 = 10 + <u32>sizeof<Frame>();
+  const mask: u32 = (1 << shift) - 1;
+  const descs = load<u32>(burst, BURST_DESCS);
+  const metas = load<u32>(burst, BURST_METAS);
+  const owned = soleWord();
+  const words = wordOf(0);
+  const size = pin(state, i32x4.splat(mask + 1));
+  const within = pin(state, i32x4.splat(mask));
+  const last = pin(state, i32x4.splat((plainFrames() << shift) - 1));
+  const zero = pin(state, i32x4(0, -1, 0, -1)); // the address's upper half, the options
+  let packet = first;
+  while (packet < packets) {
+    const magazine = loadedMagazine();
+    let held = load<u32>(magazine, MAGAZINE_COUNT);
+    let lengths = i32x4.splat(0);
+    const from = packet;
+    let meta = metas + (packet << META_SHIFT);
+    let desc = descs + packet * DESC_SIZE;
+    while (packet + 4 <= packets && held + 4 <= <u32>MAGAZINE_CAPACITY) {
+      if (!allPass(meta)) break;
+      const a = v128.load(desc);
+      const b = v128.load(desc, DESC_SIZE);
+      const c = v128.load(desc, 2 * DESC_SIZE);
+      const d = v128.load(desc, 3 * DESC_SIZE);
+      const ab = v128.shuffle<u32>(a, b, 0, 2, 4, 6);
+      const cd = v128.shuffle<u32>(c, d, 0, 2, 4, 6);
+      const address = v128.shuffle<u32>(ab, cd, 0, 2, 4, 6);
+      const length = v128.shuffle<u32>(ab, cd, 1, 3, 5, 7);
+      const high = v128.and(v128.or(v128.or(a, b), v128.or(c, d)), zero);
+      const offset = v128.and(address, within);
+      const foreign = i32x4.gt_u(address, last);
+      const beyond = i32x4.gt_u(length, i32x4.sub(size, offset));
+      if (v128.any_true(v128.or(high, v128.or(foreign, beyond)))) break;
+      // One after the other, so that a frame that is there twice is found; and back again. Frame 0 is nobody's.
+      const w0 = words + ((load<u32>(desc) >> shift) << 2);
+      const w1 = words + ((load<u32>(desc, DESC_SIZE) >> shift) << 2);
+      const w2 = words + ((load<u32>(desc, 2 * DESC_SIZE) >> shift) << 2);
+      const w3 = words + ((load<u32>(desc, 3 * DESC_SIZE) >> shift) << 2);
+      const o0 = load<u32>(w0);
+      store<u32>(w0, 0);
+      const o1 = load<u32>(w1);
+      store<u32>(w1, 0);
+      const o2 = load<u32>(w2);
+      store<u32>(w2, 0);
+      const o3 = load<u32>(w3);
+      store<u32>(w3, 0);
+      if (((o0 ^ owned) | (o1 ^ owned) | (o2 ^ owned) | (o3 ^ owned)) != 0) {
+        store<u32>(w3, o3);
+        store<u32>(w2, o2);
+        store<u32>(w1, o1);
+        store<u32>(w0, o0);
+        break;
+      }
+      v128.store(magazine + (held << 2), i32x4.sub(address, offset), MAGAZINE_ENTRIES);
+      store<u8>(meta, VERDICT_MOVED, META_VERDICT);
+      store<u8>(meta, VERDICT_MOVED, META_SIZE + META_VERDICT);
+      store<u8>(meta, VERDICT_MOVED, 2 * META_SIZE + META_VERDICT);
+      store<u8>(meta, VERDICT_MOVED, 3 * META_SIZE + META_VERDICT);
+      lengths = i32x4.add(lengths, length);
+      held += 4;
+      packet += 4;
+      meta += 4 * META_SIZE;
+      desc += 4 * DESC_SIZE;
+    }
+    store<u32>(magazine, held, MAGAZINE_COUNT);
+    sent += packet - from;
+    sentBytes += sumOf(lengths);
+    if (packet == packets) break;
+    const stop = packet + 4 < packets ? packet + 4 : packets;
+    const result = sendEach(burst, packet, stop);
+    if (result < 0) return result;
+    packet = stop;
+  }
+  return <i32>packets;
+}
+
+function allPass(meta: u32): bool {
+  const first = load<u8>(meta, META_VERDICT) | load<u8>(meta, META_SIZE + META_VERDICT);
+  const second = load<u8>(meta, 2 * META_SIZE + META_VERDICT) | load<u8>(meta, 3 * META_SIZE + META_VERDICT);
+  return (first | second) == VERDICT_PASS;
+}
+
+function sumOf(lengths: v128): u32 {
+  return (
+    i32x4.extract_lane(lengths, 0) +
+    i32x4.extract_lane(lengths, 1) +
+    i32x4.extract_lane(lengths, 2) +
+    i32x4.extract_lane(lengths, 3)
+  );
+}
+
+/** Packets `first` to before `stop`, whatever they are. */
+function sendEach(burst: u32, first: u32, stop: u32): i32 {
   const packets = load<u32>(burst, BURST_PACKETS);
   const count = load<u32>(burst, BURST_COUNT);
   const descs = load<u32>(burst, BURST_DESCS);
   const metas = load<u32>(burst, BURST_METAS);
   const starts = load<u32>(burst, BURST_STARTS);
-  const owned = soleWord();
-  const plain = plainFrames();
-  let magazine = loadedMagazine();
-  let held = load<u32>(magazine, MAGAZINE_COUNT);
-  let sent: u32 = 0;
-  let bytes: u64 = 0;
-  let result: i32 = <i32>packets;
-  for (let packet = first; packet < packets; packet++) {
+  for (let packet = first; packet < stop; packet++) {
     const meta = metas + (packet << META_SHIFT);
     if (load<u8>(meta, META_VERDICT) != VERDICT_PASS) continue;
     const end = packet + 1 < packets ? load<u32>(starts + ((packet + 1) << 2)) : count;
-    let wrong: u32 = 0;
     for (let index = load<u32>(starts + (packet << 2)); index < end; index++) {
       const at = descs + index * DESC_SIZE;
-      wrong = descriptorFault(at);
-      if (wrong == 0) {
-        const address = load<u32>(at, DESC_ADDR);
-        const frame = address >> frameShift;
-        if (load<u32>(wordOf(frame)) == owned && held < <u32>MAGAZINE_CAPACITY && frame < plain) {
-          store<u32>(magazine + (held << 2), frame << frameShift, MAGAZINE_ENTRIES);
-          store<u32>(wordOf(frame), 0);
-          held++;
-        } else {
-          // Shared, of a run, or no room: the way that knows all cases, which keeps its own count.
-          store<u32>(magazine, held, MAGAZINE_COUNT);
-          if (!releaseFrame(address)) wrong = FAULT_OWNER;
-          magazine = loadedMagazine();
-          held = load<u32>(magazine, MAGAZINE_COUNT);
-        }
-      }
-      if (wrong != 0) {
-        result = -(<i32>((index << 8) | wrong));
-        break;
-      }
-      bytes += load<u32>(at, DESC_LEN);
+      let wrong = descriptorFault(at);
+      if (wrong == 0 && !releaseFrame(load<u32>(at, DESC_ADDR))) wrong = FAULT_OWNER;
+      if (wrong != 0) return -(<i32>((index << 8) | wrong));
+      sentBytes += load<u32>(at, DESC_LEN);
     }
-    if (wrong != 0) break;
     store<u8>(meta, VERDICT_MOVED, META_VERDICT);
     sent++;
   }
-  store<u32>(magazine, held, MAGAZINE_COUNT);
-  store<f64>(sums, load<f64>(sums) + <f64>sent);
-  store<f64>(sums, load<f64>(sums, 8) + <f64>bytes, 8);
-  return result;
+  return <i32>stop;
 }

@@ -24,6 +24,7 @@ import {
   MAGAZINE_ENTRIES,
   META_QUEUE,
   META_SHIFT,
+  META_SIZE,
   META_VERDICT,
   OWNER_SHIFT,
   RING_CONSUMER,
@@ -272,6 +273,12 @@ export function ringReceive(side: u32, burst: u32, most: u32): i32 {
   return result < 0 ? result : <i32>(packets - before);
 }
 
+function allMoved(meta: u32): bool {
+  const first = load<u8>(meta, META_VERDICT) & load<u8>(meta, META_SIZE + META_VERDICT);
+  const second = load<u8>(meta, 2 * META_SIZE + META_VERDICT) & load<u8>(meta, 3 * META_SIZE + META_VERDICT);
+  return (first & second) == VERDICT_MOVED;
+}
+
 /**
  * Frees every packet still in the burst and empties it. Adds packets and bytes by verdict to `tally`
  * (256 × {u64 packets, u64 bytes}) unless it is 0. Returns 0 or a negative fault (a frame not this worker's).
@@ -289,7 +296,12 @@ export function burstRelease(burst: u32, tally: u32): i32 {
   let held = load<u32>(magazine, MAGAZINE_COUNT);
   let result: i32 = 0;
   for (let packet: u32 = 0; packet < packets; packet++) {
-    const verdict = <u32>load<u8>(metas + (packet << META_SHIFT), META_VERDICT);
+    const meta = metas + (packet << META_SHIFT);
+    if (packet + 4 <= packets && allMoved(meta)) {
+      packet += 3;
+      continue;
+    }
+    const verdict = <u32>load<u8>(meta, META_VERDICT);
     if (verdict == VERDICT_MOVED) continue;
     const start = load<u32>(starts + (packet << 2));
     const end = packet + 1 < packets ? load<u32>(starts + ((packet + 1) << 2)) : count;
