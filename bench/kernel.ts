@@ -5,6 +5,7 @@ import { createForwarding } from "../src/flow/forward.js";
 import { runWorkers } from "../src/flow/forward-workers.js";
 import { openPort } from "../src/flow/port.js";
 import type { Report } from "../src/flow/report.js";
+import { threadCpus } from "../src/linux/thread.js";
 import { type Comparison, startBench } from "./compare.js";
 import { MAIN, makeRow, type Row, receivedAt, sleep, startForward, startTestpmd } from "./peers.js";
 
@@ -50,7 +51,15 @@ async function engineOfTestpmd(): Promise<number> {
 /** Million packets a second through null ports in so many workers. */
 async function engineOf(workers: number): Promise<number> {
   const rewrite = { swap: true };
-  const ways = { oneWay: false, wait: "busy", rewrite, module: undefined, dropPrivileges: false } as const;
+  const cpus = threadCpus().slice(0, workers);
+  const ways = {
+    oneWay: false,
+    wait: "busy",
+    rewrite,
+    module: undefined,
+    dropPrivileges: false,
+    cpus,
+  } as const;
   const until = new AbortController();
   const report = await runWorkers({ from: "null:", to: "null:", ...ways }, workers, until.signal, () => {
     setTimeout(() => until.abort(), SECONDS * 1000);
@@ -182,6 +191,14 @@ const PARTS: Readonly<Record<string, (row: Row) => Comparison>> = {
     against: "testpmd on net_af_xdp",
     ours: () => receiveRate(row, "xdp:v0"),
     peer: () => testpmdReceiveRate(row, "net_af_xdp0,iface=v0"),
+    goal: "≥ 1",
+  }),
+  "packet-receive": (row) => ({
+    name: "AF_PACKET receive, 64 B",
+    unit: "Mpps",
+    against: "testpmd on net_af_packet",
+    ours: () => receiveRate(row, "packet:v0"),
+    peer: () => testpmdReceiveRate(row, "net_af_packet0,iface=v0"),
     goal: "≥ 1",
   }),
   "packet-forward": (row) => ({

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { newest, root, run } from "./setup.mjs";
 
 const kernels = "dist/src/kernels/kernels.wasm";
-if (newest("src/kernels/assembly", "package-lock.json", "scripts/build.mjs") > newest(kernels))
+if (newest("src/kernels", "package-lock.json", "scripts/build.mjs") > newest(kernels))
   run("node_modules/.bin/asc", [
     "src/kernels/assembly/index.ts",
     ...["--outFile", kernels, "--importMemory", "--exportTable", "--sharedMemory", "--initialMemory", "1"],

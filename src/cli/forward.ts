@@ -12,6 +12,7 @@ interface ForwardArguments {
   readonly setMac?: string;
   readonly filter?: string;
   readonly workers: number;
+  readonly cpus?: readonly number[];
   readonly wait: "busy" | "interrupt" | "adaptive";
   readonly duration?: number;
   readonly transform?: string;
@@ -29,6 +30,7 @@ export function addForwardCommand(program: Command): void {
     .option("--set-mac <destination[,source]>", "set the hardware addresses; either may be empty")
     .option("--filter <expression>", "only packets that match, in the language of pcap-filter(7)")
     .option("--workers <n>", "threads, each with one queue of both ports", positive, 1)
+    .option("--cpus <list>", "processors to pin the workers to, in turn, as 0,2", cpuList)
     .addOption(
       new Option("--wait <how>", "how a worker waits for packets")
         .choices(["busy", "interrupt", "adaptive"])
@@ -49,6 +51,13 @@ function positive(text: string): number {
   if (!Number.isInteger(value) || value < 1 || value > 60)
     throw new InvalidArgumentError("a whole number from 1 to 60 is wanted.");
   return value;
+}
+
+function cpuList(text: string): readonly number[] {
+  const cpus = text.split(",").map((cpu) => (cpu.trim() === "" ? Number.NaN : Number(cpu)));
+  if (cpus.some((cpu) => !Number.isInteger(cpu) || cpu < 0))
+    throw new InvalidArgumentError("numbers of processors, separated by commas, are wanted.");
+  return cpus;
 }
 
 function seconds(text: string): number {
@@ -73,6 +82,7 @@ async function forward(from: string, to: string, options: ForwardArguments): Pro
     filter: options.filter,
     module: options.transform === undefined ? undefined : pathToFileURL(resolve(options.transform)).href,
     dropPrivileges: kinds.some((kind) => PRIVILEGED.has(kind)),
+    cpus: options.cpus ?? [],
   };
   if (options.setMac !== undefined && !destination && !source)
     throw new MillraceError("ERR_USAGE", "--set-mac names no address", {

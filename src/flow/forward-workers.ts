@@ -22,6 +22,8 @@ export interface ForwardTask {
   readonly module: string | undefined;
   /** Give up every capability once the ports are open. */
   readonly dropPrivileges: boolean;
+  /** Processors to pin the workers to, in turn; none: they run where the kernel puts them. */
+  readonly cpus: readonly number[];
 }
 
 export interface ForwardSeed {
@@ -35,6 +37,7 @@ export type ForwardMessage = { readonly open: true } | { readonly report: Report
 /** Opens the ports of a task and forwards until `until` aborts; resolves with the report when all is closed. */
 export async function runTask(task: ForwardTask, until: AbortSignal, opened: () => void): Promise<Report> {
   const stage = await loadStage(task.module);
+  if (task.cpus.length > 0) await pin(task.cpus[0]);
   const [first, second] = task.oneWay ? (["in", "out"] as const) : (["both", "both"] as const);
   const filter = task.filter === undefined ? {} : { filter: task.filter };
   const a = await openPort(task.from, { direction: first, wait: task.wait, ...filter });
@@ -63,6 +66,11 @@ export async function runTask(task: ForwardTask, until: AbortSignal, opened: () 
   } finally {
     await a.close();
   }
+}
+
+async function pin(cpu: number): Promise<void> {
+  const { pinThread } = await import("../linux/thread.js");
+  pinThread(cpu);
 }
 
 async function dropAll(): Promise<void> {
@@ -131,6 +139,7 @@ export async function runWorkers(
     ...task,
     from: locatorForWorker(task.from, index, 0),
     to: locatorForWorker(task.to, index, 1),
+    cpus: task.cpus.length === 0 ? [] : [task.cpus[index % task.cpus.length]],
   }));
   const stop = new AbortController();
   const either = AbortSignal.any([until, stop.signal]);

@@ -158,13 +158,15 @@ export const POISON_BYTE = 0xa5;
 /** Regions (rings, tables, bursts) are handed out in pages of 16 KiB, so that foreign pages can be mapped over them. */
 export const REGION_PAGE_SHIFT = 14;
 
-// Owner table: a cache line an owner (workers below OWNER_FIRST_RING, then rings), or workers that swap magazines
-// would fight for it.
+/** What two workers write stands so far apart: processors fetch cache lines in pairs. */
+export const APART = 128;
+
+// Owner table: APART bytes an owner (workers below OWNER_FIRST_RING, then rings).
 export const OWNER_PARENT = 0; // u32, 0: free; the worker to which a ring belongs; a worker's own number
 export const OWNER_REFERENCES = 4; // u32, offset of this holder's own counts of shared frames, one u16 a frame; or 0
 export const OWNER_LOADED = 8; // u32, workers: number of the magazine in use
 export const OWNER_PREVIOUS = 12; // u32, workers: number of the other magazine; rings: offset of the ring side, or 0
-export const OWNER_SIZE = 64;
+export const OWNER_SIZE = 128;
 /** The owner of a frame with several references: each holder keeps its own count. */
 export const OWNER_SHARED = 1023;
 
@@ -172,8 +174,8 @@ export const OWNER_SHARED = 1023;
 export const MAGAZINE_NEXT = 0; // u32, number of the next magazine in the depot's stack
 export const MAGAZINE_COUNT = 4; // u32
 export const MAGAZINE_ENTRIES = 64; // u32 frame addresses
-export const MAGAZINE_CAPACITY = 64; // a burst's worth, and words of whole cache lines of the frame table
-export const MAGAZINE_SIZE = 320;
+export const MAGAZINE_CAPACITY = 64; // a burst's worth; their words in the frame table are twice APART
+export const MAGAZINE_SIZE = 384;
 
 // What a null: port, or a forwarding edge, keeps in the arena: 128 bytes.
 export const NULL_PACKETS = 0; // f64, sent

@@ -1,6 +1,7 @@
 import { MillraceError } from "../errors.js";
 import { instantiateKernels, type Kernels } from "../kernels/kernels.js";
 import {
+  APART,
   CONTROL_DEPOT_EMPTY,
   CONTROL_DEPOT_FULL,
   CONTROL_FRAME_SHIFT,
@@ -139,8 +140,8 @@ function layOut(u32: Uint32Array<SharedArrayBuffer>, bytes: number, frameSize: n
   // Two for each worker, and one to spare for each: an empty one is then always to be had.
   const magazineCount = 1 + fullMagazines + 3 * WORKER_LIMIT;
   const control = frames * frameSize;
-  const table = alignUp(control + CONTROL_SIZE, 64);
-  const magazines = alignUp(table + 4 * frames, 64);
+  const table = alignUp(control + CONTROL_SIZE, APART);
+  const magazines = alignUp(table + 4 * frames, APART);
   const owners = magazines + magazineCount * MAGAZINE_SIZE;
   const loops = owners + OWNER_LIMIT * OWNER_SIZE;
   const pages = loops + LOOP_DIRECTORY_BYTES;

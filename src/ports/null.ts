@@ -6,7 +6,7 @@ import { checkParameters, type Locator, numberParameter } from "./locator.js";
 import type { PortDriver } from "./port.js";
 
 /** Packets that a burst brings at once. */
-const BURST = 256;
+const BURST = 64;
 
 /**
  * Opens `null:`, which brings packets without end, `size=` bytes each (64) in frames of the pool, and frees what
