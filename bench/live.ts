@@ -1,8 +1,11 @@
-// What a packet costs a live capture to nowhere, beside tcpdump's: `npm run bench -- live [--runs N] [--json FILE]`.
+// What a packet costs a live capture, beside tcpdump's and npm's packages: `npm run bench -- live [--runs N] [--json FILE]`.
 // As root; it makes namespaces of its own. CPU time of all threads, from /proc, without starting up.
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { readdirSync, readFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { type Comparison, startBench } from "./compare.js";
+import { npmCapture } from "./peers/npm-captures.js";
 import { ended, MAIN, makeRow, type Row, sleep } from "./peers.js";
 
 const WARM_UP = 200_000; // packets
@@ -62,22 +65,52 @@ async function capture(row: Row, rate: string, size: string, command: readonly s
   }
 }
 
-function comparisons(row: Row): readonly Comparison[] {
-  return (["60", "1514"] as const).map((size) => ({
-    name: `capture to /dev/null, ${size} bytes at 200,000 packets a second`,
+const RATE = "200kpps";
+const ours = (row: Row, size: string, file: string) =>
+  capture(row, RATE, size, [process.execPath, MAIN, "capture", "v0", "-w", file]);
+
+function comparisons(row: Row, folder: string): readonly Comparison[] {
+  const files = (size: string, where: string, file: string): Comparison => ({
+    name: `capture to ${where}, ${size} bytes at 200,000 packets a second`,
     unit: "ns CPU a packet",
-    against: "tcpdump -w /dev/null",
+    against: "tcpdump -w",
     goal: "≤ 0.7",
-    ours: () => capture(row, "200kpps", size, [process.execPath, MAIN, "capture", "v0", "-w", "/dev/null"]),
-    peer: () => capture(row, "200kpps", size, ["tcpdump", "-i", "v0", "-w", "/dev/null"]),
-  }));
+    ours: () => ours(row, size, file === "" ? join(folder, "ours.pcapng") : file),
+    peer: () =>
+      capture(row, RATE, size, [
+        ...["tcpdump", "-Z", "root", "-i", "v0", "-w"],
+        file === "" ? join(folder, "tcpdump.pcap") : file,
+      ]),
+  });
+  const packages = (["pcap", "cap"] as const).flatMap((name): Comparison[] => {
+    const command = npmCapture(name);
+    if (command === undefined) return [];
+    return [
+      {
+        name: "capture to /dev/null, 60 bytes at 200,000 packets a second",
+        unit: "ns CPU a packet",
+        against: `npm ${name}, an event a packet`,
+        goal: name === "pcap" ? "≤ 0.2" : "≤ 0.05",
+        ours: () => ours(row, "60", "/dev/null"),
+        peer: () => capture(row, RATE, "60", command),
+      },
+    ];
+  });
+  return [
+    files("60", "/dev/null", "/dev/null"),
+    files("1514", "/dev/null", "/dev/null"),
+    files("60", "disk", ""),
+    ...packages,
+  ];
 }
 
 const bench = startBench("live");
 const row = makeRow();
+const folder = mkdtempSync(join(tmpdir(), "millrace-bench-"));
 try {
-  for (const comparison of comparisons(row)) await bench.compare(comparison);
+  for (const comparison of comparisons(row, folder)) await bench.compare(comparison);
 } finally {
   row.remove();
+  rmSync(folder, { recursive: true, force: true });
 }
 bench.finish();
