@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { type TestContext, test } from "node:test";
+import { test } from "node:test";
 import { compileFilter } from "../../src/filter/compile.js";
 import { BURST_DESCS } from "../../src/kernels/structs.js";
 import {
@@ -17,14 +17,15 @@ import {
 } from "../../src/kernels/xdp-structs.js";
 import { enterNetns } from "../../src/linux/thread.js";
 import { type ArenaMemory, createArenaMemory } from "../../src/memory/arena.js";
-import { appendPacket, createBurst, throwFault } from "../../src/memory/burst.js";
+import { appendPacket, createBurst, destroyBurst, throwFault } from "../../src/memory/burst.js";
 import { claimOwner } from "../../src/memory/owners.js";
 import { allocateRegion, freeRegion } from "../../src/memory/region.js";
 import { initRingSide } from "../../src/memory/ring.js";
 import { parseLocator } from "../../src/ports/locator.js";
 import type { PortDriver } from "../../src/ports/port.js";
 import { openXdp } from "../../src/ports/xdp/port.js";
-import { ip, makeNamespaces, makeVeth, runIn, startIn, startIperf } from "../kit/netns.js";
+import { MAIN, makeLan } from "../kit/lan.js";
+import { ip, runIn, startIn, startIperf } from "../kit/netns.js";
 
 // Each test file is a process of its own: its thread moves from one test's namespace to the next.
 
@@ -83,33 +84,6 @@ async function finished(child: ReturnType<typeof startIn>): Promise<{ code: numb
   });
   const code = await new Promise<number>((resolve) => child.on("close", (status) => resolve(status ?? -1)));
   return { code, output };
-}
-
-interface Lan {
-  readonly client: string;
-  readonly middle: string;
-  readonly server: string;
-}
-
-/** client ── v0 [middle] v1 ── server, both ends in one subnet. */
-function makeLan(t: TestContext, options: { mtu?: number; queues?: number } = {}): Lan | undefined {
-  const names = makeNamespaces(t, "client", "middle", "server");
-  if (names === undefined) return undefined;
-  for (const [name, end, host] of [
-    ["v0", names.client, 1],
-    ["v1", names.server, 2],
-  ] as const)
-    makeVeth(
-      { namespace: names.middle, name },
-      {
-        namespace: end,
-        name: "e0",
-        addresses: [`10.7.0.${host}/24`, `fd07::${host}/64`],
-        finish: true,
-      },
-      options,
-    );
-  return names;
 }
 
 for (const [title, parameters, options] of [
@@ -229,6 +203,41 @@ test("an interface that goes down and up again goes on", async (t) => {
   ip("-n", lan.middle, "link", "set", "v0", "up");
   await receiveOne();
   await a.close();
+});
+
+test("with the pool empty the kernel's drops are counted, and it goes on when frames come back", async (t) => {
+  const lan = makeLan(t, { silent: true });
+  if (lan === undefined) return;
+  const arena = createArenaMemory({ bytes: 16 * 2 ** 20 });
+  const free = freeFrames(arena);
+  const a = await openIn(lan.middle, arena, "xdp:v0");
+  const bursts: number[] = [];
+  const hold = (): number => {
+    const burst = createBurst(arena, 256);
+    bursts.push(burst);
+    return a.receive(burst);
+  };
+  const blast = (packets: number) =>
+    runIn(lan.client, process.execPath, MAIN, "generate", "packet:e0", "--count", String(packets));
+  let held = 0;
+  for (let sent = 0; sent < 5000; sent += 1000) {
+    blast(1000);
+    for (let got = hold(); got > 0; got = hold()) held += got;
+  }
+  const { received, dropped } = a.counters();
+  assert.equal(received.packets, held);
+  assert.ok(dropped["kernel-fill-empty"] > 0, JSON.stringify(dropped));
+  assert.equal(held + Object.values(dropped).reduce((sum, packets) => sum + packets, 0), 5000);
+  for (const burst of bursts) throwFault(arena, burst, arena.kernels.burstRelease(burst, 0));
+  assert.equal(hold(), 0); // the fill ring has frames again
+  blast(20);
+  let more = 0;
+  while (more < 20) more += hold();
+  await a.close();
+  for (const burst of bursts) throwFault(arena, burst, arena.kernels.burstRelease(burst, 0));
+  assert.equal(a.counters().received.packets, held + 20);
+  for (const burst of bursts) destroyBurst(arena, burst);
+  assert.equal(freeFrames(arena), free);
 });
 
 test("a completion for a frame the ring does not own is counted and not believed", () => {

@@ -94,7 +94,7 @@ export function openQueue(
     mapRings(arena, fd, at, options.ring, rings, subject);
     setTransmitBudget(fd, options.ring);
     const busyPoll = options.busyPoll !== undefined && preferBusyPoll(fd, options.busyPoll, 64);
-    joinUmem(arena, zeroCopy, fd);
+    joinUmem(arena, zeroCopy, { fd, fragments: bound.fragments });
     arena.kernels.xdpFill(at, options.ring);
     return { number, fd, at, zeroCopy, busyPoll, rings, ...bound };
   } catch (error) {
@@ -161,8 +161,8 @@ function bindBest(
     const shared = sharedUmem(arena, zeroCopy);
     if (shared !== undefined && !registered) {
       // Every other flag is inherited from the socket whose UMEM it is.
-      errno = bindXdpSocket(fd, { index: link.index, queue, flags: XDP_SHARED_UMEM, shared });
-      if (errno === 0) return { fragments: true, why };
+      errno = bindXdpSocket(fd, { index: link.index, queue, flags: XDP_SHARED_UMEM, shared: shared.fd });
+      if (errno === 0) return { fragments: shared.fragments, why };
       if (errno === ERRNO.EBUSY) break;
     }
     if (!registered) registerUmem(fd, arena, arena.frames * arena.frameSize, arena.frameSize, subject);
