@@ -204,7 +204,6 @@ class FlowOf<T> implements Flow<T> {
     const stage = this.stager(run);
     const pacers = ends.ports.map(pacerOf);
     const outlets = ends.ports.map((port) => createOutlet(run.arena, port.driver));
-    run.outlets.push(...outlets);
     let left = options.count ?? Number.POSITIVE_INFINITY;
     try {
       for await (const source of receive(run)) {

@@ -16,7 +16,7 @@ import { createBurst, destroyBurst } from "../memory/burst.js";
 import { allocateRegion, freeRegion } from "../memory/region.js";
 import { finishChecksums } from "../packet/checksum.js";
 import { packetContext, reasonsOf } from "../packet/context.js";
-import { createEdgeCounters, finishBurst } from "../packet/edge.js";
+import { createEdgeCounters, type EdgeCounters, finishBurst } from "../packet/edge.js";
 import { compact, descriptorCount, descriptorWord, linearize, own } from "../packet/operations.js";
 import type { Capabilities } from "../ports/port.js";
 
@@ -34,8 +34,9 @@ const SWAP = 1;
 const SET_DESTINATION = 2;
 const SET_SOURCE = 4;
 
-/** What is done to packets before the port they are forwarded to. */
+/** What is done to packets before the port they leave by: what they need and the port lacks, once, and counted. */
 export interface ForwardEdge {
+  readonly counters: EdgeCounters;
   /**
    * Makes the burst fit: super-frames cut into `spare`, with all that is behind them; checksums finished, packets of
    * too many pieces brought together, what is longer than the port's MTU dropped, hardware addresses rewritten. The
@@ -83,7 +84,8 @@ export function createEdge(arena: ArenaMemory, can: Capabilities, rewrite: MacRe
     try {
       const few = descriptorCount(context, burst, index) - 1 <= can.fragments;
       if (few) linearHead(burst, index);
-      else if (!compact(context, burst, index, can.fragments + 1)) drop(burst, index, tooLong);
+      else if (compact(context, burst, index, can.fragments + 1)) counters.linearized++;
+      else drop(burst, index, tooLong);
     } catch (error) {
       if (!(error instanceof MillraceError)) throw error;
       drop(burst, index, error.code === "ERR_MEMORY" ? noMemory : tooLong);
@@ -100,7 +102,8 @@ export function createEdge(arena: ArenaMemory, can: Capabilities, rewrite: MacRe
   }
 
   function fit(burst: number): void {
-    if (finishes) finishChecksums(context, burst, can.linkType, "partial");
+    if (finishes)
+      counters.checksums += finishChecksums(context, burst, can.linkType, "partial").finished;
     const packets = u32[(burst + BURST_PACKETS) >>> 2];
     let next = 0;
     while (true) {
@@ -123,6 +126,7 @@ export function createEdge(arena: ArenaMemory, can: Capabilities, rewrite: MacRe
   }
 
   return {
+    counters,
     spare,
     fit,
     follow(mtu) {

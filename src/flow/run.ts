@@ -33,7 +33,6 @@ import type { Chunk, ChunkView } from "./chunk.js";
 import { type End, openEnds } from "./ends.js";
 import { createGather, type Gather } from "./gather.js";
 import type { GatherOptions } from "./gather-options.js";
-import type { Outlet } from "./outlet.js";
 import type { OpenPort } from "./port.js";
 import { emptySums, type Sums } from "./report.js";
 import type { ChunkSink } from "./sink.js";
@@ -56,7 +55,6 @@ export interface Run {
   /** Datagrams of the streams that each source brought, duplicates among them. */
   readonly brought: number[];
   readonly outs: OpenPort[];
-  readonly outlets: Outlet[];
   /** Chunks that left the gather and are with the program. */
   heldByProgram: number;
   /** Datagrams dropped by the flow itself, by reason. */
@@ -113,7 +111,6 @@ export async function startRun(
     sinks: [],
     brought: ends.ports.map(() => 0),
     outs: [],
-    outlets: [],
     heldByProgram: 0,
     dropped: {},
     program: { datagrams: 0, bytes: 0 },
@@ -174,7 +171,6 @@ function sumUp(run: Run, milliseconds: number): Sums {
       lost: Math.max(0, whole - run.brought[index]),
     }));
   }
-  for (const { counters } of run.outlets) addEdge(sums, counters);
   for (const sink of run.sinks) {
     if (sink.outlet !== undefined) addEdge(sums, sink.outlet.counters);
     sums.delivered.packets += sink.delivered.datagrams;

@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createArena, memoryOf } from "../../src/flow/arena.js";
+import { flow } from "../../src/flow/flow.js";
 import { createOutlet } from "../../src/flow/outlet.js";
 import { openPort } from "../../src/flow/port.js";
+import { imbalance } from "../../src/flow/report.js";
 import {
   BURST_METAS,
   META_FLAGS,
@@ -10,6 +12,7 @@ import {
   META_SIZE,
   META_UDP_SEGMENTS,
 } from "../../src/kernels/structs.js";
+import type { ArenaMemory } from "../../src/memory/arena.js";
 import { appendPacket, createBurst, destroyBurst } from "../../src/memory/burst.js";
 import { framesInUse } from "../kit/datagrams.js";
 
@@ -30,14 +33,9 @@ function superFrame(segments: number, size: number, number: number): Uint8Array 
   return packet;
 }
 
-test("more segments than fit at once leave a port in order, and not one of them uncut", async () => {
-  const arena = createArena({ bytes: 512 * 2 ** 20 });
-  const memory = memoryOf(arena);
-  const out = await openPort("loop:outlet?link=raw&checksum=off&depth=65536", { arena });
-  const into = await openPort("loop:outlet?link=raw", { arena });
-  const outlet = createOutlet(memory, out.driver);
+/** Puts a burst of super-frames together. */
+function superFrames(memory: ArenaMemory, frames: number, segments: number, size: number): number {
   const burst = createBurst(memory, 512);
-  const [frames, segments, size] = [200, 40, 50];
   for (let i = 0; i < frames; i++) {
     const bytes = superFrame(segments, size, i);
     const frame = memory.kernels.takeFrame() >>> 0;
@@ -47,6 +45,40 @@ test("more segments than fit at once leave a port in order, and not one of them 
     memory.u16[(meta + META_SEGMENT) >>> 1] = size;
     memory.u16[(meta + META_FLAGS) >>> 1] = META_UDP_SEGMENTS;
   }
+  return burst;
+}
+
+test("a flow that cuts super-frames before its sink counts each of the packets it makes", async () => {
+  const arena = createArena({ bytes: 256 * 2 ** 20 });
+  const memory = memoryOf(arena);
+  const sender = await openPort("loop:uncut?link=raw", { arena });
+  const source = await openPort("loop:uncut?link=raw", { arena });
+  const sink = await openPort("loop:cut?link=raw&checksum=off", { arena });
+  const reader = await openPort("loop:cut?link=raw", { arena });
+  const [frames, segments, size] = [20, 40, 50];
+  const burst = superFrames(memory, frames, segments, size);
+  assert.equal(sender.driver.send(burst, 0), frames);
+  destroyBurst(memory, burst);
+  await sender.close();
+  const report = await flow(source).to(sink);
+  assert.equal(imbalance(report), 0, JSON.stringify(report));
+  assert.equal(report.transmitted.packets, frames * segments);
+  await sink.close();
+  let read = 0;
+  for await (const packets of reader) read += packets.length;
+  assert.equal(read, frames * segments);
+  for (const port of [source, reader]) await port.close();
+  assert.equal(framesInUse(memory), 0);
+});
+
+test("more segments than fit at once leave a port in order, and not one of them uncut", async () => {
+  const arena = createArena({ bytes: 512 * 2 ** 20 });
+  const memory = memoryOf(arena);
+  const out = await openPort("loop:outlet?link=raw&checksum=off&depth=65536", { arena });
+  const into = await openPort("loop:outlet?link=raw", { arena });
+  const outlet = createOutlet(memory, out.driver);
+  const [frames, segments, size] = [200, 40, 50];
+  const burst = superFrames(memory, frames, segments, size);
   await outlet.send(burst, AbortSignal.timeout(10_000));
   outlet.close();
   destroyBurst(memory, burst);
