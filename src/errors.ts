@@ -40,6 +40,22 @@ export class MillraceError extends Error {
   }
 }
 
+/** An error that came from another thread, which leaves its class behind: a MillraceError is one again. */
+export function reviveError(error: unknown): unknown {
+  if (error instanceof MillraceError || !(error instanceof Error) || error.name !== "MillraceError")
+    return error;
+  const { message, code, syscall, errno, at, hint, cause } = error as MillraceError;
+  const revived = new MillraceError(code, message, {
+    ...(syscall === undefined ? {} : { syscall }),
+    ...(errno === undefined ? {} : { errno }),
+    ...(at === undefined ? {} : { at }),
+    ...(hint === undefined ? {} : { hint }),
+    ...(cause === undefined ? {} : { cause }),
+  });
+  if (error.stack !== undefined) revived.stack = error.stack;
+  return revived;
+}
+
 export type ErrorCode =
   | "ERR_USAGE"
   | "ERR_LOCATOR"

@@ -1,5 +1,5 @@
 import { Worker } from "node:worker_threads";
-import { MillraceError } from "../errors.js";
+import { MillraceError, reviveError } from "../errors.js";
 import { type ArenaShare, shareArena } from "../memory/arena.js";
 import { parseLocator } from "../ports/locator.js";
 import { defaultArena, memoryOf } from "./arena.js";
@@ -168,7 +168,7 @@ function runWorker(seed: ForwardSeed, until: AbortSignal, opened: () => void): P
       if ("open" in message) opened();
       else report = message.report;
     });
-    worker.on("error", reject);
+    worker.on("error", (error) => reject(reviveError(error)));
     worker.on("exit", (status) => {
       until.removeEventListener("abort", stop);
       if (report !== undefined) resolve(report);

@@ -1,5 +1,5 @@
 import { Worker } from "node:worker_threads";
-import { MillraceError } from "../errors.js";
+import { MillraceError, reviveError } from "../errors.js";
 import { shareArena } from "../memory/arena.js";
 import { sweepWorker } from "../memory/owners.js";
 import { defaultArena, memoryOf } from "./arena.js";
@@ -169,7 +169,7 @@ function startMember(seed: WorkerSeed, onDeath: (member: Member) => void): Membe
       else report = message.report;
     });
     thread.on("error", (error) => {
-      failure = error;
+      failure = reviveError(error);
     });
     thread.on("exit", (status) => {
       member.alive = false;

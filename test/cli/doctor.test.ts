@@ -5,6 +5,11 @@ import { makeNamespaces, makeVeth, runIn, startIn } from "../kit/netns.js";
 
 const MAIN = new URL("../../src/cli/main.js", import.meta.url).pathname;
 
+/** Runs what follows without any capability. */
+const NOBODY: readonly string[] = [
+  ...["setpriv", "--bounding-set", "-all", "--inh-caps", "-all", "--reuid", "65534", "--clear-groups"],
+];
+
 interface Finding {
   readonly about: string;
   readonly state: string;
@@ -40,17 +45,7 @@ test("doctor is right with root, and names what is missing without", (t) => {
   assert.equal(about(rooted, "xdp:")?.state, "ok");
   assert.match(about(rooted, "p0")?.mend ?? "", /ethtool -K PEER tx off gro off/);
 
-  const drop = [
-    "setpriv",
-    "--bounding-set",
-    "-all",
-    "--inh-caps",
-    "-all",
-    "--reuid",
-    "65534",
-    "--clear-groups",
-  ];
-  const plain = parse(runIn(names.a, drop[0], ...drop.slice(1), ...command));
+  const plain = parse(runIn(names.a, NOBODY[0], ...NOBODY.slice(1), ...command));
   assert.equal(about(plain, "packet:")?.state, "no");
   assert.match(about(plain, "packet:")?.what ?? "", /CAP_NET_RAW missing/);
   assert.match(about(plain, "xdp:")?.what ?? "", /CAP_NET_RAW, CAP_NET_ADMIN, CAP_BPF missing/);
@@ -58,11 +53,38 @@ test("doctor is right with root, and names what is missing without", (t) => {
   // What it says is so: the port fails for the reason given.
   const refused = spawnSync(
     "ip",
-    ["netns", "exec", names.a, ...drop, process.execPath, MAIN, "forward", "xdp:p0", "xdp:p1"],
+    ["netns", "exec", names.a, ...NOBODY, process.execPath, MAIN, "forward", "xdp:p0", "xdp:p1"],
     { encoding: "utf8", timeout: 30_000 },
   );
   assert.equal(refused.status, 1);
   assert.match(refused.stderr, /CAP_/);
+});
+
+test("without capabilities every command says which one its port lacks", (t) => {
+  const names = makeNamespaces(t, "a");
+  if (names === undefined) return;
+  makeVeth({ namespace: names.a, name: "p0" }, { namespace: names.a, name: "p1" });
+  const recorded = "test/data/captures/dns_udp.pcap";
+  const cases: readonly (readonly [RegExp, ...string[]])[] = [
+    [/CAP_NET_RAW/, "capture", "p0"],
+    [/CAP_NET_RAW/, "capture", "any", "-w", "/dev/null"],
+    [/CAP_NET_RAW|CAP_BPF/, "capture", "xdp:p0"],
+    [/CAP_NET_ADMIN/, "capture", "tap:mr0"],
+    [/CAP_NET_RAW/, "forward", "packet:p0", "null:"],
+    [/CAP_NET_RAW/, "forward", "null:", "packet:p0", "--one-way", "--workers", "2"],
+    [/CAP_NET_ADMIN/, "forward", "null:", "tap:mr0", "--one-way"],
+    [/CAP_NET_RAW/, "generate", "packet:p0", "--count", "1"],
+    [/CAP_NET_RAW|CAP_BPF/, "generate", "xdp:p0", "--count", "1"],
+    [/CAP_NET_RAW/, "replay", recorded, "packet:p0"],
+    [/CAP_NET_RAW/, "gather", "--from", "packet:p0", "--to", "file:/dev/null", "--layout", "rtp"],
+  ];
+  for (const [capability, ...args] of cases) {
+    const command: string[] = ["netns", "exec", names.a, ...NOBODY, process.execPath, MAIN, ...args];
+    const { status, stderr } = spawnSync("ip", command, { encoding: "utf8", timeout: 60_000 });
+    assert.equal(status, 1, `${args.join(" ")}: ${stderr}`);
+    assert.match(stderr, capability, args.join(" "));
+    assert.doesNotMatch(stderr, /\n {4}at /);
+  }
 });
 
 test("doctor sees an XDP program that is attached, and says how to be rid of it", async (t) => {

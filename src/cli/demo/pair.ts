@@ -1,4 +1,5 @@
 import { Worker } from "node:worker_threads";
+import { reviveError } from "../../errors.js";
 import { type ArenaMemory, shareArena } from "../../memory/arena.js";
 import { sweepWorker } from "../../memory/owners.js";
 import { allocateRegion, freeRegion } from "../../memory/region.js";
@@ -40,7 +41,7 @@ export function half(
       else if ("ready" in message) ready();
       else came = message.result;
     });
-    worker.on("error", reject);
+    worker.on("error", (error) => reject(reviveError(error)));
     worker.on("exit", (status) => {
       if (owner !== 0) sweepWorker(arena, owner); // its number and its magazines
       if (came !== undefined) resolve(came);
