@@ -1,13 +1,20 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import {
+  createWriteStream,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
+import { MAIN, makeLan } from "../kit/lan.js";
 import { makeNamespaces, makeVeth, outputOf, runIn, startIn } from "../kit/netns.js";
-
-const MAIN = new URL("../../src/cli/main.js", import.meta.url).pathname;
 
 function folder(t: TestContext): string {
   const path = mkdtempSync(join(tmpdir(), "millrace-capture-"));
@@ -165,6 +172,35 @@ test("SIGUSR1 tells the counts, and SIGKILL leaves a file that can be read", asy
   await once(child, "exit");
   const { packets, fault } = JSON.parse(millrace("info", "--json", file).stdout);
   assert.equal(packets, 20);
+  assert.equal(fault, undefined);
+});
+
+test("a capture whose reader is slow drops in the kernel, and counts what it dropped", async (t) => {
+  const lan = makeLan(t, { silent: true });
+  if (lan === undefined) return;
+  const dir = folder(t);
+  const child = startIn(
+    t,
+    lan.middle,
+    process.execPath,
+    ...[MAIN, "capture", "v0", "-B", "512", "-w", "-", "udp"],
+  );
+  await told(child, /listening on v0/);
+  const sent = 40_000; // some 40 MB, and nobody reads
+  runIn(
+    ...[lan.client, process.execPath, MAIN, "generate", "packet:e0"],
+    ...["--size", "1000", "--count", String(sent), "--rate", "50kpps"],
+  );
+  const file = join(dir, "out.pcapng");
+  child.stdout?.pipe(createWriteStream(file));
+  child.kill("SIGINT");
+  const lines = await closingLines(child);
+  const [captured, received, dropped] = [...lines.matchAll(/^(\d+) packets/gm)].map(([, count]) => +count);
+  assert.equal(received, sent);
+  assert.equal(captured + dropped, sent);
+  assert.ok(dropped > 0);
+  const { packets, fault } = JSON.parse(millrace("info", "--json", file).stdout);
+  assert.equal(packets, captured);
   assert.equal(fault, undefined);
 });
 
