@@ -1,14 +1,17 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
+import fc from "fast-check";
 import { createArena, memoryOf } from "../../src/flow/arena.js";
 import { openPort } from "../../src/flow/port.js";
 import { imbalance } from "../../src/flow/report.js";
 import { workers } from "../../src/flow/workers.js";
-import { BURST_METAS, META_HASH, META_SIZE } from "../../src/kernels/structs.js";
-import { appendPacket, createBurst } from "../../src/memory/burst.js";
+import { BURST_METAS, META_HASH } from "../../src/kernels/structs.js";
+import type { ArenaMemory } from "../../src/memory/arena.js";
+import { appendPacket, createBurst, destroyBurst } from "../../src/memory/burst.js";
 import { parseAddress } from "../../src/packet/address.js";
-import { createRss } from "../../src/packet/rss.js";
+import { createRss, SYMMETRIC_RSS_KEY } from "../../src/packet/rss.js";
+import { DEFAULT_RSS_KEY } from "../../src/packet/toeplitz.js";
 import { framesInUse, sendDatagrams } from "../kit/datagrams.js";
 
 const FLOWS = 200;
@@ -34,7 +37,37 @@ function packets(count: number, from: number): Uint8Array[] {
 
 const module = new URL("./worker/count-ip.js", import.meta.url);
 
-test("the software hash is the one on Microsoft's list", () => {
+interface Tuple {
+  /** Both ends' addresses, one behind the other: 8 bytes or 32. */
+  readonly addresses: readonly number[];
+  readonly ports: readonly [source: number, destination: number];
+}
+
+/** The hash that software RSS writes beside an IP packet with this protocol and these first words behind its header. */
+function hashOf(memory: ArenaMemory, key: Uint8Array, { addresses, ports }: Tuple, protocol: number): number {
+  const rss = createRss(memory, "RAW", 1, key);
+  const ip =
+    addresses.length === 32
+      ? [0x60, 0, 0, 0, 0, 20, protocol, 64, ...addresses]
+      : [0x45, 0, 0, 40, 0, 0, 0, 0, 64, protocol, 0, 0, ...addresses];
+  const [from, to] = ports;
+  const tcp = [from >> 8, from & 255, to >> 8, to & 255, 0, 0, 0, 0, 0, 0, 0, 0, 0x50, 0, 0, 0, 0, 0, 0, 0];
+  const burst = createBurst(memory, 4);
+  const frame = memory.kernels.takeFrame() >>> 0;
+  memory.u8.set([...ip, ...tcp], frame);
+  appendPacket(memory, burst, [frame, ip.length + tcp.length]);
+  rss.steer(burst);
+  const hash = memory.u32[(memory.u32[(burst + BURST_METAS) >>> 2] + META_HASH) >>> 2];
+  memory.kernels.burstRelease(burst, 0);
+  destroyBurst(memory, burst);
+  rss.close();
+  return hash;
+}
+
+const TCP = 6;
+const ESP = 50;
+
+test("the software hash is the one on Microsoft's list, with ports and without", () => {
   const { key, vectors } = JSON.parse(readFileSync("test/data/rss.json", "utf8")) as {
     key: string;
     vectors: {
@@ -42,29 +75,45 @@ test("the software hash is the one on Microsoft's list", () => {
       destination: string;
       sourcePort: number;
       destinationPort: number;
+      hashAddresses: string;
       hashAddressesAndPorts: string;
     }[];
   };
   const memory = memoryOf(createArena({ bytes: 32 * 2 ** 20 }));
-  const rss = createRss(memory, "RAW", 1, Uint8Array.from(Buffer.from(key, "hex")));
-  for (const { source, destination, sourcePort, destinationPort, hashAddressesAndPorts } of vectors) {
+  const bytes = Uint8Array.from(Buffer.from(key, "hex"));
+  for (const { source, destination, sourcePort, destinationPort, ...hashes } of vectors) {
     const addresses = [...(parseAddress(source) ?? []), ...(parseAddress(destination) ?? [])];
-    const six = addresses.length === 32;
-    const ports = [sourcePort >> 8, sourcePort & 255, destinationPort >> 8, destinationPort & 255];
-    const ip = six
-      ? [0x60, 0, 0, 0, 0, 20, 6, 64, ...addresses]
-      : [0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0, 0, ...addresses];
-    const tcp = [...ports, 0, 0, 0, 0, 0, 0, 0, 0, 0x50, 0, 0, 0, 0, 0, 0, 0];
-    const burst = createBurst(memory, 4);
-    const frame = memory.kernels.takeFrame() >>> 0;
-    memory.u8.set([...ip, ...tcp], frame);
-    appendPacket(memory, burst, [frame, ip.length + tcp.length]);
-    rss.steer(burst);
-    const meta = memory.u32[(burst + BURST_METAS) >>> 2];
-    assert.equal(META_SIZE, 32);
-    assert.equal(memory.u32[(meta + META_HASH) >>> 2], Number(hashAddressesAndPorts), source);
-    memory.kernels.burstRelease(burst, 0);
+    const tuple: Tuple = { addresses, ports: [sourcePort, destinationPort] };
+    assert.equal(hashOf(memory, bytes, tuple, TCP), Number(hashes.hashAddressesAndPorts), source);
+    assert.equal(hashOf(memory, bytes, tuple, ESP), Number(hashes.hashAddresses), source);
   }
+});
+
+test("the symmetric key gives both directions of a flow one hash, the default key does not", () => {
+  const memory = memoryOf(createArena({ bytes: 32 * 2 ** 20 }));
+  const port = fc.integer({ min: 0, max: 65535 });
+  const ends = (length: number) => fc.uint8Array({ minLength: length, maxLength: length });
+  let differ = 0;
+  fc.assert(
+    fc.property(
+      fc.constantFrom(4, 16).chain((n) => fc.tuple(ends(n), ends(n))),
+      port,
+      port,
+      ([a, b], p, q) => {
+        const there: Tuple = { addresses: [...a, ...b], ports: [p, q] };
+        const back: Tuple = { addresses: [...b, ...a], ports: [q, p] };
+        for (const protocol of [TCP, ESP])
+          assert.equal(
+            hashOf(memory, SYMMETRIC_RSS_KEY, there, protocol),
+            hashOf(memory, SYMMETRIC_RSS_KEY, back, protocol),
+          );
+        if (hashOf(memory, DEFAULT_RSS_KEY, there, TCP) !== hashOf(memory, DEFAULT_RSS_KEY, back, TCP))
+          differ++;
+      },
+    ),
+    { numRuns: 50 },
+  );
+  assert.ok(differ > 0);
 });
 
 test("flows are spread over workers, each stays in order, also while the table changes", async () => {
