@@ -1,10 +1,11 @@
-// What a packet costs a live capture, beside tcpdump's and npm's packages: `npm run bench -- live [--runs N] [--json FILE]`.
+// What a packet costs a live capture, beside tcpdump's and npm's packages, and how many get lost while the generator
+// does what it can: `npm run bench -- live [--runs N] [--json FILE]`.
 // As root; it makes namespaces of its own. CPU time of all threads, from /proc, without starting up.
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Comparison, startBench } from "./compare.js";
+import { type Bench, type Comparison, startBench } from "./compare.js";
 import { npmCapture } from "./peers/npm-captures.js";
 import { ended, MAIN, makeRow, type Row, sleep } from "./peers.js";
 
@@ -18,12 +19,12 @@ function cpuOf(pid: number): number {
     .reduce((sum, nanoseconds) => sum + nanoseconds, 0);
 }
 
-function generate(row: Row, packets: number, rate: string, size: string): void {
+function generate(row: Row, packets: number, rate: string | undefined, size: string): void {
   execFileSync(
     "ip",
     [
       ...["netns", "exec", row.left, "taskset", "-c", "1", process.execPath, MAIN, "generate", "packet:e0"],
-      ...["--count", String(packets), "--rate", rate, "--size", size],
+      ...["--count", String(packets), ...(rate === undefined ? [] : ["--rate", rate]), "--size", size],
     ],
     { stdio: "pipe" },
   );
@@ -37,8 +38,21 @@ async function told(child: ChildProcess, said: () => string, pattern: RegExp): P
   }
 }
 
-/** CPU nanoseconds a packet of a capture that is sent packets at a rate. */
-async function capture(row: Row, rate: string, size: string, command: readonly string[]): Promise<number> {
+/** What a capture came to. */
+interface Outcome {
+  /** Nanoseconds a packet. */
+  readonly cpu: number;
+  readonly captured: number;
+  readonly dropped: number;
+}
+
+/** A capture that is sent packets at a rate, or as fast as the generator goes. */
+async function run(
+  row: Row,
+  rate: string | undefined,
+  size: string,
+  command: readonly string[],
+): Promise<Outcome> {
   // `ip` and `taskset` become the program that they start.
   const child = spawn("ip", ["netns", "exec", row.middle, "taskset", "-c", "0", ...command], {
     stdio: ["ignore", "ignore", "pipe"],
@@ -58,11 +72,38 @@ async function capture(row: Row, rate: string, size: string, command: readonly s
     child.kill("SIGINT");
     await told(child, () => text, /dropped by kernel/);
     const captured = Number(/(\d+) packets captured/.exec(text)?.[1]);
-    if (captured < 0.9 * (WARM_UP + PACKETS)) throw new Error(`too few packets came: ${text}`);
-    return used / (captured - WARM_UP);
+    const dropped = Number(/(\d+) packets dropped by kernel/.exec(text)?.[1]);
+    if (captured + dropped < 0.9 * (WARM_UP + PACKETS)) throw new Error(`too few packets came: ${text}`);
+    return { cpu: used / (captured - WARM_UP), captured, dropped };
   } finally {
     await ended(child, 3000);
   }
+}
+
+/** CPU nanoseconds a packet of a capture that is sent packets at a rate it keeps up with. */
+async function capture(row: Row, rate: string, size: string, command: readonly string[]): Promise<number> {
+  const { cpu, captured } = await run(row, rate, size, command);
+  if (captured < 0.9 * (WARM_UP + PACKETS)) throw new Error(`only ${captured} packets were captured`);
+  return cpu;
+}
+
+/** Packets lost at the generator's maximum: with tcpdump's 2 MiB of buffer, and with as much as capture takes. */
+async function tellLosses(bench: Bench, row: Row): Promise<void> {
+  const theirs: readonly string[] = ["tcpdump", "-i", "v0", "-w", "/dev/null"];
+  const captures: readonly (readonly [string, readonly string[]])[] = [
+    ["millrace capture", [process.execPath, MAIN, "capture", "v0", "-w", "/dev/null"]],
+    ["tcpdump", theirs],
+    ["tcpdump -B 16384", [...theirs, "-B", "16384"]],
+  ];
+  for (const size of ["60", "1514"])
+    for (const [name, command] of captures) {
+      const { captured, dropped } = await run(row, undefined, size, command);
+      bench.note(
+        `lost at the generator's maximum, ${size} bytes, ${name}`,
+        (100 * dropped) / (captured + dropped),
+        "% of the packets",
+      );
+    }
 }
 
 const RATE = "200kpps";
@@ -109,6 +150,7 @@ const row = makeRow();
 const folder = mkdtempSync(join(tmpdir(), "millrace-bench-"));
 try {
   for (const comparison of comparisons(row, folder)) await bench.compare(comparison);
+  await tellLosses(bench, row);
 } finally {
   row.remove();
   rmSync(folder, { recursive: true, force: true });

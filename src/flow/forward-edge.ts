@@ -102,8 +102,7 @@ export function createEdge(arena: ArenaMemory, can: Capabilities, rewrite: MacRe
   }
 
   function fit(burst: number): void {
-    if (finishes)
-      counters.checksums += finishChecksums(context, burst, can.linkType, "partial").finished;
+    if (finishes) counters.checksums += finishChecksums(context, burst, can.linkType, "partial").finished;
     const packets = u32[(burst + BURST_PACKETS) >>> 2];
     let next = 0;
     while (true) {
