@@ -1,5 +1,7 @@
 // bpf(2): maps, programs and links, as far as XDP needs them (linux/bpf.h).
+
 import { MillraceError } from "../errors.js";
+import { lackOf } from "./capabilities.js";
 import { check, systemError } from "./errno.js";
 import { libc, loadKoffi } from "./libc.js";
 import { findLink } from "./netlink.js";
@@ -25,7 +27,9 @@ export const BPF_FUNC_redirect_map = 51;
 export const BPF_FUNC_xdp_load_bytes = 189;
 
 const HINTS = {
-  EPERM: "loading XDP needs CAP_BPF and CAP_NET_ADMIN, or root (docs/privileges.md)",
+  get EPERM() {
+    return lackOf("CAP_BPF", "CAP_NET_ADMIN", "CAP_NET_RAW"); // all that xdp: needs, not only this call
+  },
   ENOSYS: "this kernel has no bpf(2)",
 };
 

@@ -26,10 +26,13 @@ export function heldCapabilities(): ReadonlySet<CapabilityName> {
   return new Set(names.filter((name) => (effective >> BigInt(CAPABILITIES[name])) & 1n));
 }
 
-/** The first of `wanted` that this thread lacks. */
-export function missingCapability(...wanted: readonly CapabilityName[]): CapabilityName | undefined {
+/** The way out for a call that was not permitted: which of `wanted` this thread lacks. */
+export function lackOf(...wanted: readonly CapabilityName[]): string {
   const held = heldCapabilities();
-  return wanted.find((name) => !held.has(name));
+  const missing = wanted.filter((name) => !held.has(name));
+  return missing.length === 0
+    ? `${wanted.join(", ")} held, but not for the machine: it may be a container, or a user namespace`
+    : `${missing.join(", ")} missing: run as root, or give Node the capability (docs/privileges.md)`;
 }
 
 /** Gives up every capability but `keep` in this thread, for good: effective, permitted and inheritable. */

@@ -1,5 +1,7 @@
 // AF_XDP sockets (linux/if_xdp.h): registering the UMEM, making the rings, binding, waking, statistics.
+
 import { MillraceError } from "../errors.js";
+import { lackOf } from "./capabilities.js";
 import { check, ERRNO, type Hints, systemError } from "./errno.js";
 import { libc } from "./libc.js";
 import { arenaBase, MAP_POPULATE, type Mapped, mapOver } from "./mapping.js";
@@ -41,7 +43,9 @@ export const XDP_RINGS = {
 export type XdpRingName = keyof typeof XDP_RINGS;
 
 const HINTS: Hints = {
-  EPERM: "AF_XDP needs CAP_NET_RAW, or root (docs/privileges.md)",
+  get EPERM() {
+    return lackOf("CAP_NET_RAW");
+  },
   EAFNOSUPPORT: "this kernel is built without CONFIG_XDP_SOCKETS",
   ENOBUFS: "the UMEM does not fit into RLIMIT_MEMLOCK: raise it (ulimit -l unlimited) or give CAP_IPC_LOCK",
 };

@@ -87,6 +87,33 @@ test("without capabilities every command says which one its port lacks", (t) => 
   }
 });
 
+test("of several capabilities the missing one is named, and locked memory when that is short", (t) => {
+  const names = makeNamespaces(t, "a");
+  if (names === undefined) return;
+  makeVeth({ namespace: names.a, name: "p0" }, { namespace: names.a, name: "p1" });
+  const needed = ["net_raw", "net_admin", "bpf"];
+  const open = (held: readonly string[], ...before: string[]) =>
+    spawnSync(
+      "ip",
+      [
+        ...["netns", "exec", names.a, ...before, "setpriv", "--inh-caps", "-all"],
+        ...["--bounding-set", ["-all", ...held.map((name) => `+${name}`)].join(",")],
+        ...[process.execPath, MAIN, "forward", "xdp:p0", "null:", "--one-way", "--duration", "0.1"],
+      ],
+      { encoding: "utf8", timeout: 60_000 },
+    );
+  for (const missing of needed) {
+    const { status, stderr } = open(needed.filter((name) => name !== missing));
+    assert.equal(status, 1, stderr);
+    assert.match(stderr, new RegExp(`millrace: CAP_${missing.toUpperCase()} missing`));
+  }
+  const short = open(needed, "prlimit", "--memlock=65536");
+  assert.equal(short.status, 1, short.stderr);
+  assert.match(short.stderr, /RLIMIT_MEMLOCK: raise it .* or give CAP_IPC_LOCK/);
+  const enough = open([...needed, "ipc_lock"], "prlimit", "--memlock=65536");
+  assert.equal(enough.status, 0, enough.stderr);
+});
+
 test("doctor sees an XDP program that is attached, and says how to be rid of it", async (t) => {
   const names = makeNamespaces(t, "a");
   if (names === undefined) return;
