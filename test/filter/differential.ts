@@ -62,7 +62,7 @@ export interface Differential {
     compared: number;
     /** Refused by one only, for reasons that assertRefusable() looks into. */
     refusedByOne: number;
-    /** libpcap's optimized and plain programs differ on a packet that is cut short; ours says what the plain one does. */
+    /** libpcap's optimized and plain programs differ, mostly on packets that are cut short; ours says what the plain one does. */
     reordered: number;
     /** Ours leaves out a test that makes no difference, and that both of libpcap's find a packet too short for. */
     shortened: number;
@@ -136,8 +136,9 @@ function assertRefusable(
 }
 
 /**
- * Why verdicts differ: libpcap's optimizer changes the order of tests, and ours leaves some out, and so another test
- * finds a packet too short. With enough bytes behind the packets there must be one verdict.
+ * Why verdicts differ. libpcap's optimizer changes the order of tests, so that another finds a packet too short, and
+ * where it has multiplied by 0 it may forget to load X: then its plain program must say what ours does. Or ours
+ * leaves out a test that makes no difference: then there is one verdict with enough bytes behind the packets.
  */
 function onShortPackets(
   what: string,
@@ -147,9 +148,10 @@ function onShortPackets(
   ours: ClassicProgram,
   theirs: ClassicProgram,
 ): "reordered" | "shortened" {
+  const verdicts = interpreted(ours, differing);
+  const plain = interpreted(tcpdumpProgram(linkType, text, true)!, differing);
+  if (verdicts.every((verdict, i) => verdict === plain[i])) return "reordered";
   const longer = looksBeside(theirs) ? [] : differing.map(padded);
   assert.deepEqual(interpreted(ours, longer), interpreted(theirs, longer), what);
-  const plain = interpreted(tcpdumpProgram(linkType, text, true)!, differing);
-  const verdicts = interpreted(ours, differing);
-  return verdicts.every((verdict, i) => verdict === plain[i]) ? "reordered" : "shortened";
+  return "shortened";
 }
