@@ -199,8 +199,6 @@ export const CAUSE_OTHER = 1 << 24;
 export const CAUSE_ASSERTED = 0x80000000;
 /** IVAR: a vector number is valid with this bit beside it. */
 export const IVAR_VALID = 8;
-/** IVAR: transmit causes come up at every report of a descriptor. */
-export const IVAR_EVERY_REPORT = 0x80000000;
 
 export const VENDOR_INTEL = 0x8086;
 export const DEVICE_82574L = 0x10d3;
