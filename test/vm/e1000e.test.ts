@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { connect } from "node:net";
 import { test } from "node:test";
+import { QUEUE_STRIDE, TDH } from "../../src/device/e1000e/registers.js";
 import {
   META_FLAGS,
   META_HASH,
@@ -97,6 +98,34 @@ test("e1000e: VLAN tags are taken off and put on by the card", async () => {
     }
   } finally {
     ip("link", "del", "tagged");
+    await rig.close();
+  }
+});
+
+test("e1000e: packets leave over the queue with the number of the one they came in by", async () => {
+  const rig = await openRig(place, { queues: "2" });
+  const socket = await boundSocket(place.kernel, 7);
+  try {
+    const heard: number[] = [];
+    socket.on("message", (message) => heard.push(message[0]));
+    const queues = [0, 0, 1, 0, 1, 1, 1, 0, 1];
+    for (const [i, queue] of queues.entries()) {
+      const packet = putPacket(rig.arena, rig.out, udpFrame(rig.addresses, 9, 7, Buffer.alloc(20, i)));
+      rig.arena.u8[metaAt(rig.arena, rig.out, packet) + META_QUEUE] = queue;
+    }
+    await rig.sendAll();
+    await eventually("the kernel hears it", () => heard.length === queues.length);
+    const registers = rig.nic.bus.bar(0);
+    for (const queue of [0, 1]) {
+      const numbers = queues.flatMap((each, i) => (each === queue ? [i] : []));
+      assert.deepEqual(
+        heard.filter((i) => queues[i] === queue),
+        numbers,
+      );
+      assert.equal(registers.read32(TDH.offset + queue * QUEUE_STRIDE), numbers.length, "as the card says");
+    }
+  } finally {
+    socket.close();
     await rig.close();
   }
 });
