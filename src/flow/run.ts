@@ -332,7 +332,8 @@ export async function* gatherChunks(
       try {
         for (let state = gather.work(); state !== "whole"; state = gather.work()) {
           yield* finished();
-          if (state === "memory") await comeBack();
+          if (state !== "memory") continue;
+          await comeBack();
           run.signal.throwIfAborted();
         }
         whole = true;
