@@ -15,6 +15,7 @@ import { emitBounds, emitFits, emitPosition } from "./emit-place.js";
 import { emitCondition, emitExtent, emitPlace, emitRead, itemOf } from "./emit-read.js";
 import { emitSlices } from "./emit-slices.js";
 import { type CutEmitter, emitAtMost, setFlags } from "./emit-table.js";
+import { type Facts, foldCase, foldCondition, foldRead } from "./fold.js";
 import {
   type CasePlan,
   type Condition,
@@ -25,12 +26,16 @@ import {
   largest,
 } from "./plan.js";
 
-export function emitCase(e: CutEmitter, one: CasePlan): void {
+/** Emits one case: where its condition holds, and with it `facts`, its rules; else what comes behind. */
+export function emitCase(e: CutEmitter, whole: CasePlan, facts: Facts): void {
   const { f } = e;
+  const one = foldCase(whole, facts);
   const notThis = w.block(f);
-  emitCondition(e, one.when);
-  w.op(f, OP.i32_eqz);
-  w.brIf(f, notThis);
+  if (one.when.kind !== "constant" || !one.when.value) {
+    emitCondition(e, one.when);
+    w.op(f, OP.i32_eqz);
+    w.brIf(f, notThis);
+  }
   const known = e.known;
   w.i32Const(f, one.number);
   w.set(f, e.cut.kind);
@@ -43,7 +48,7 @@ export function emitCase(e: CutEmitter, one: CasePlan): void {
   emitKey(e, one);
   emitStop(e, one.stop);
   emitIds(e, one);
-  emitWhat(e, one);
+  emitWhat(e, one, facts);
   if (one.slices === undefined) w.br(f, e.written);
   e.known = known;
   w.end(f);
@@ -134,6 +139,7 @@ function emitWithin(e: CutEmitter, value: number, first: bigint, last: bigint, m
 
 function emitSize(e: CutEmitter, size: NonNullable<CasePlan["size"]>): void {
   const { f, cut } = e;
+  if (size.when.kind === "constant" && !size.when.value) return;
   const known = e.known;
   emitCondition(e, size.when);
   const [first] = size.product;
@@ -159,7 +165,7 @@ function emitSize(e: CutEmitter, size: NonNullable<CasePlan["size"]>): void {
 }
 
 /** Control, lost or data, and with it where the data is and where it belongs. */
-function emitWhat(e: CutEmitter, one: CasePlan): void {
+function emitWhat(e: CutEmitter, one: CasePlan, facts: Facts): void {
   const { f, cut } = e;
   w.get(f, e.header);
   w.set(f, cut.data);
@@ -167,7 +173,7 @@ function emitWhat(e: CutEmitter, one: CasePlan): void {
   w.get(f, e.header);
   w.op(f, OP.i32_sub);
   w.set(f, cut.dataLength);
-  emitShown(e, one);
+  emitShown(e, one, facts);
   if (one.control.kind !== "constant" || one.control.value) {
     emitCondition(e, one.control);
     const known = e.known;
@@ -189,9 +195,11 @@ function emitWhat(e: CutEmitter, one: CasePlan): void {
 }
 
 /** Tells which datagrams carry fields that the chunk shows, and of which groups, once these are known to lie inside. */
-function emitShown(e: CutEmitter, one: CasePlan): void {
+function emitShown(e: CutEmitter, one: CasePlan, facts: Facts): void {
   const { f, cut } = e;
-  fieldGroups(one).forEach(({ when, fields }, index) => {
+  fieldGroups(one).forEach(({ when: whole, fields }, index) => {
+    const when = whole === undefined ? undefined : foldCondition(whole, facts);
+    if (when?.kind === "constant" && !when.value) return;
     const known = e.known;
     if (when !== undefined) {
       emitCondition(e, when);
@@ -204,7 +212,7 @@ function emitShown(e: CutEmitter, one: CasePlan): void {
       }
     }
     setFlags(e, CUT_FIELDS);
-    for (const field of fields) if (field.kind === "bytes") emitPlace(e, field);
+    for (const field of fields) if (field.kind === "bytes") emitPlace(e, foldRead(field, facts));
     if (when !== undefined) {
       w.end(f);
       e.known = known;

@@ -10,8 +10,9 @@ import {
 import * as w from "../wasm/encoder.js";
 import { I32, I64, MEM, OP } from "../wasm/opcodes.js";
 import { emitCase } from "./emit-case.js";
-import { emitCondition } from "./emit-read.js";
+import { emitCondition, NOTHING_KNOWN } from "./emit-read.js";
 import { addTo, type CutEmitter, emitClear, emitStore } from "./emit-table.js";
+import { foldCondition, learn, NO_FACTS } from "./fold.js";
 import type { LayoutPlan } from "./plan.js";
 
 /**
@@ -40,7 +41,7 @@ export function emitCutProgram(plan: LayoutPlan): Uint8Array<ArrayBuffer> {
     header: local(I32),
     items: new Map([...wanted].map((id) => [id, { found: local(I32), value: local(I64) }])),
     malformed,
-    known: 0,
+    known: NOTHING_KNOWN,
     cut: {
       flags: local(I32),
       streamLow: local(I64),
@@ -83,7 +84,11 @@ export function emitCutProgram(plan: LayoutPlan): Uint8Array<ArrayBuffer> {
   emitCondition(e, plan.when);
   w.op(f, OP.i32_eqz);
   w.brIf(f, other);
-  for (const one of plan.cases) emitCase(e, one);
+  let facts = learn(NO_FACTS, plan.when, true);
+  for (const one of plan.cases) {
+    emitCase(e, { ...one, when: foldCondition(one.when, facts) }, learn(facts, one.when, true));
+    facts = learn(facts, one.when, false);
+  }
   w.end(f); // other
   w.i32Const(f, CUT_IS_OTHER);
   w.set(f, e.cut.flags);

@@ -16,8 +16,21 @@ export interface Emitter {
   readonly items: Map<number, { readonly found: number; readonly value: number }>;
   /** Where to go when a read would leave the datagram. */
   malformed: w.Label;
-  /** So many bytes from the start are known to be readable here. */
-  known: number;
+  known: Known;
+}
+
+/** What holds at a place of the program. It is replaced, never changed, so that a branch's end can take it back. */
+interface Known {
+  /** So many bytes from the start are readable. */
+  readonly bytes: number;
+  /** Locals that hold what was loaded or computed before, by what it is. */
+  readonly values: ReadonlyMap<string, number>;
+}
+
+export const NOTHING_KNOWN: Known = { bytes: 0, values: new Map() };
+
+function remember(e: Emitter, what: string, local: number): void {
+  e.known = { ...e.known, values: new Map([...e.known.values, [what, local]]) };
 }
 
 interface Place {
@@ -65,18 +78,34 @@ export function emitPlace(e: Emitter, read: BytesRead, base?: Place): Place {
 }
 
 function requireHead(e: Emitter, bytes: number): void {
-  if (bytes <= e.known) return;
+  if (bytes <= e.known.bytes) return;
   w.get(e.f, e.headLength);
   w.i32Const(e.f, bytes);
   w.op(e.f, OP.i32_lt_u);
   w.brIf(e.f, e.malformed);
-  e.known = bytes;
+  e.known = { ...e.known, bytes };
 }
 
 /** Pushes a length in bytes as an i32. */
 export function emitExtent(e: Emitter, extent: Extent): void {
   const { f } = e;
   w.i32Const(f, extent.base);
+  if (extent.terms.length === 0) return;
+  const what = JSON.stringify(extent.terms, (_, value) => (typeof value === "bigint" ? `${value}` : value));
+  let sum = e.known.values.get(what);
+  if (sum === undefined) {
+    sum = w.addLocal(f, I32);
+    emitTerms(e, extent);
+    w.set(f, sum);
+    remember(e, what, sum);
+  }
+  w.get(f, sum);
+  w.op(f, OP.i32_add);
+}
+
+function emitTerms(e: Emitter, extent: Extent): void {
+  const { f } = e;
+  w.i32Const(f, 0);
   for (const term of extent.terms) {
     if (term.when !== undefined) {
       emitCondition(e, term.when);
@@ -142,7 +171,15 @@ function emitMasked(e: Emitter, read: BytesRead, base?: Place): bigint {
   const highest = Math.floor((read.mask.toString(2).length - 1) / 8);
   const bytes = highest - lowest + 1;
   const offset = place.offset + (read.little ? lowest : read.bytes - 1 - highest);
-  emitLoad(e.f, place.address, offset, bytes, read.little);
+  const what = `${offset} ${bytes} ${read.little}`;
+  const before = place.address === e.head ? e.known.values.get(what) : undefined;
+  if (before !== undefined) w.get(e.f, before);
+  else emitLoad(e.f, place.address, offset, bytes, read.little);
+  if (before === undefined && place.address === e.head) {
+    const loaded = w.addLocal(e.f, I64);
+    w.tee(e.f, loaded);
+    remember(e, what, loaded);
+  }
   const mask = read.mask >> BigInt(8 * lowest);
   if (mask !== (1n << BigInt(8 * bytes)) - 1n) {
     w.i64Const(e.f, BigInt.asIntN(64, mask));

@@ -61,16 +61,28 @@ const computed: fc.Arbitrary<Length> = fc
     };
   });
 
+/** Few fields, so that several conditions of a layout look at the same one. */
+const tag: fc.Arbitrary<BytesField> = fc.constantFrom(
+  { at: 0, bytes: 1, mask: "0x3" },
+  { at: 0, bytes: 1, mask: "0x80" },
+  { at: 1, bytes: 1 },
+);
+
 const { match } = fc.letrec<{ match: Match }>((tie) => ({
   match: fc.oneof(
     { maxDepth: 3, withCrossShrink: true },
-    bytesField.chain((field) =>
-      fc.array(fc.bigInt({ min: 0n, max: 255n }), { minLength: 1, maxLength: 3 }).map((values) => {
-        const whole = (1n << BigInt(8 * field.bytes)) - 1n;
-        const mask = field.mask === undefined ? whole : BigInt(field.mask);
-        const low = mask & -mask;
-        return { field, is: values.map((value) => hex((value * low) & mask)) };
-      }),
+    fc.oneof(bytesField, tag).chain((field) =>
+      fc
+        .array(fc.oneof(fc.bigInt({ min: 0n, max: 3n }), fc.bigInt({ min: 0n, max: 255n })), {
+          minLength: 1,
+          maxLength: 3,
+        })
+        .map((values) => {
+          const whole = (1n << BigInt(8 * field.bytes)) - 1n;
+          const mask = field.mask === undefined ? whole : BigInt(field.mask);
+          const low = mask & -mask;
+          return { field, is: values.map((value) => hex((value * low) & mask)) };
+        }),
     ),
     fc.boolean(),
     fc.array(tie("match"), { maxLength: 3 }).map((any) => ({ any })),
