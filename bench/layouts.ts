@@ -1,5 +1,5 @@
-// What each layout costs against raw, over a ring within one thread, the sender's work left out; and the share
-// of a core that a video and a camera stream need.
+// What each layout costs against raw, over a ring within one thread, the sender's work left out; and what share
+// of a core the threads of a video and of a camera stream need at their real rates.
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -12,6 +12,7 @@ import { appendPacket, createBurst } from "../src/memory/burst.js";
 import { allocateRegion } from "../src/memory/region.js";
 import { createRing } from "../src/memory/ring.js";
 import { startBench } from "./compare.js";
+import { type PacedTask, paced } from "./paced.js";
 
 const DATA = 1200; // bytes of data in every datagram: a quarter of a row of 1080p video of 10 bit
 const CHUNK = 720 * DATA;
@@ -132,9 +133,8 @@ const forms: Form[] = [
   { name: "spead 64-40", layout: "spead", variant: "64-40" },
   { name: "spead 64-48 as a user's file", layout: own },
 ];
-const costs = new Map<Form, number>();
 for (const form of forms) {
-  const row = await bench.compare({
+  await bench.compare({
     name: form.name,
     unit: `ns a datagram of ${DATA} B`,
     against: "raw",
@@ -142,16 +142,38 @@ for (const form of forms) {
     peer: raw,
     goal: "≤ 1.3",
   });
-  costs.set(form, row.ours);
 }
 rmSync(folder, { recursive: true });
 
-/** Percent of a core that gathers so many bytes of data a second. */
-const share = (form: Form, bytes: number) => ((costs.get(form) ?? 0) * 1e-9 * bytes * 100) / DATA;
-bench.note(
-  "ST 2110-20 1080p60 10 bit (2.5 Gbit/s of data), gather alone",
-  share(video, 1920 * 1080 * 2.5 * 60),
-  "% of a core",
+/** A real run at the rate of a real source, sender and receiver in a thread each over loop:. */
+async function live(
+  name: string,
+  task: Omit<PacedTask, "locator" | "frames">,
+  frames: number,
+): Promise<void> {
+  const shares = await paced(arena, { ...task, locator: `loop:${task.layout}?link=datagram`, frames });
+  bench.note(`${name}: received in whole frames`, shares.gbits, "Gbit/s");
+  bench.note(`${name}: receiving thread`, shares.receiver, "% of a core");
+  bench.note(`${name}: sending thread, with its pacing`, shares.sender, "% of a core");
+}
+
+const hd = 1920 * 1080 * 2.5;
+await live(
+  "ST 2110-20 1080p60 10 bit over loop:",
+  {
+    layout: "rfc4175",
+    parameters: video.parameters,
+    datagramBytes: DATA + 20,
+    dataBytes: DATA,
+    frameBytes: hd,
+    bitsPerSecond: hd * 8 * 60,
+  },
+  300,
 );
-bench.note("GigE Vision at 1 Gbit/s, gather alone", share(camera, 1e9 / 8), "% of a core");
+const mono = 1920 * 1200;
+await live(
+  "GigE camera of 1 Gbit/s over loop:",
+  { layout: "gvsp", datagramBytes: 1400, dataBytes: 1392, frameBytes: mono, bitsPerSecond: 1e9 },
+  270,
+);
 bench.finish();
