@@ -31,8 +31,7 @@ interface Used {
 export type PacedMessage = Used | { readonly ready: true };
 
 export interface Paced {
-  /** Percent of a core. */
-  readonly sender: number;
+  /** Percent of a core that the receiving thread takes; the sender's says little, since it waits for its turns awake. */
   readonly receiver: number;
   /** Gbit/s of whole frames. */
   readonly gbits: number;
@@ -42,10 +41,9 @@ export interface Paced {
 export async function paced(arena: ArenaMemory, task: PacedTask): Promise<Paced> {
   const receiving = start(arena, { role: "receive", task });
   await receiving.ready;
-  const [sent, got] = await Promise.all([start(arena, { role: "send", task }).used, receiving.used]);
+  const [, got] = await Promise.all([start(arena, { role: "send", task }).used, receiving.used]);
   if (got.frames < task.frames) throw new Error(`${task.frames - got.frames} frames did not come whole`);
   return {
-    sender: (100 * sent.cpu) / sent.seconds,
     receiver: (100 * got.cpu) / got.seconds,
     gbits: (got.frames * task.frameBytes * 8) / got.seconds / 1e9,
   };

@@ -157,84 +157,153 @@ export const anyDatagram: fc.Arbitrary<Uint8Array> = fc.oneof(
     .map((bytes) => Uint8Array.from(bytes)),
 );
 
-/** A layout that scatter can write: its fields stand side by side, in a random order, with gaps. */
-export const writableLayout: fc.Arbitrary<Layout> = fc
+const places = ["sequence", "datagram", "bytes", "half", "slices"] as const;
+const SOURCE_BYTES = 3;
+
+/** What a writable layout is made of: its fields stand side by side, in a random order, with gaps. */
+const choices = fc.record({
+  gaps: fc.array(fc.integer({ min: 0, max: 3 }), { minLength: 8, maxLength: 8 }),
+  order,
+  bytes: fc.record({ chunk: fc.integer({ min: 1, max: 8 }), place: fc.integer({ min: 3, max: 8 }) }),
+  shuffle: fc.array(fc.nat(), { minLength: 7, maxLength: 7 }),
+  magic: fc.integer({ min: 0, max: 255 }),
+  place: fc.constantFrom(...places),
+  length: fc.constantFrom("none", "data", "all"),
+  tail: fc.integer({ min: 0, max: 8 }),
+  /** The tail's last byte says how long it is. */
+  tailTold: fc.boolean(),
+  chunkInTail: fc.boolean(),
+  chunkMasked: fc.boolean(),
+  sized: fc.boolean(),
+  ids: fc.constantFrom<"counter" | "opaque">("counter", "opaque"),
+  base: fc.integer({ min: 0, max: 5 }),
+  optionalPart: fc.boolean(),
+  otherCase: fc.boolean(),
+});
+type Choice = typeof choices extends fc.Arbitrary<infer T> ? T : never;
+
+/** Fields by name, side by side; and where the last ends. */
+function layOut(choice: Choice): { of: (name: string) => BytesField; end: number } {
+  const wanted: [name: string, bytes: number][] = [
+    ["magic", 1],
+    ["flags", 1],
+    ["chunk", choice.bytes.chunk],
+    ["place", choice.bytes.place],
+    ["length", 2],
+    ["stream", SOURCE_BYTES],
+    ["size", 4],
+  ];
+  const shuffled = wanted
+    .map((one, index) => ({ one, key: choice.shuffle[index] }))
+    .sort((a, b) => a.key - b.key)
+    .map(({ one }) => one);
+  let at = 0;
+  const fields = new Map<string, BytesField>();
+  shuffled.forEach(([name, bytes], index) => {
+    at += choice.gaps[index];
+    fields.set(name, { at, bytes: bytes as BytesField["bytes"], order: choice.order });
+    at += bytes;
+  });
+  return { of: (name) => fields.get(name) as BytesField, end: at };
+}
+
+function placeOf(choice: Choice, field: Field, at: number): Pick<Layout, "place" | "slices"> {
+  if (choice.place === "slices")
+    return {
+      slices: {
+        at,
+        bytes: 5,
+        more: { field: { at: 4, bytes: 1, mask: "0x80" }, is: "0x80" },
+        length: { at: 0, bytes: 2 },
+        place: [{ field: { at: 2, bytes: 2 }, unit: 4 }],
+      },
+    };
+  if (choice.place === "sequence") return { place: { by: "sequence", field } };
+  const unit = choice.place === "datagram" ? "datagram" : choice.place === "bytes" ? 1 : 2.5;
+  return { place: { by: "offset", field, base: choice.base, unit } };
+}
+
+/** A layout of fields at fixed places, from the start or from the end, with a case of another header. */
+const byPlace: fc.Arbitrary<Layout> = choices.map((choice) => {
+  const { of, end: at } = layOut(choice);
+  const flag = (mask: string): Match => ({ field: { ...of("flags"), mask }, is: mask });
+  const sliced = choice.place === "slices";
+  const header = (more: number): Length => {
+    if (sliced || !choice.optionalPart) return at + more;
+    return { base: at + more, add: [{ plus: 4, when: flag("0x10") }] };
+  };
+  const chunkBytes = choice.bytes.chunk;
+  const inTail = choice.chunkInTail && !sliced && choice.tail - Number(choice.tailTold) >= chunkBytes;
+  const chunk: BytesField = inTail ? { ...of("chunk"), at: choice.tail, from: "end" } : of("chunk");
+  const whole = (1n << BigInt(8 * chunkBytes)) - 1n;
+  // Two bits below and three above are not the chunk's.
+  const masked = choice.chunkMasked && chunkBytes > 1 ? { mask: hex((whole >> 3n) & ~3n) } : {};
+  const includes = choice.length === "all" ? { includes: "header" as const } : {};
+  const told: BytesField = { from: "end", at: 1, bytes: 1 };
+  return {
+    name: "random",
+    when: { field: of("magic"), is: choice.magic },
+    stream: [{ name: "source", ...of("stream") }],
+    header: header(0),
+    chunk: { ...chunk, ...masked, ids: choice.ids },
+    ...placeOf(choice, of("place"), at),
+    ...(choice.length === "none" || sliced ? {} : { length: { ...of("length"), ...includes } }),
+    ...(choice.tail > 0 && !sliced ? { trim: { by: choice.tailTold && !inTail ? told : choice.tail } } : {}),
+    ...(choice.sized && choice.place !== "sequence" ? { size: of("size") } : {}),
+    end: flag("0x01"),
+    control: flag("0x02"),
+    lost: flag("0x04"),
+    ...(choice.otherCase && !sliced
+      ? { cases: [{ name: "other", when: flag("0x20"), header: header(3) }] }
+      : {}),
+  };
+});
+
+/** A layout whose fields are items of a list, found by their ids. */
+const byItems: fc.Arbitrary<Layout> = fc
   .record({
-    gaps: fc.array(fc.integer({ min: 0, max: 3 }), { minLength: 8, maxLength: 8 }),
-    order,
-    bytes: fc.record({ chunk: fc.integer({ min: 1, max: 8 }), place: fc.integer({ min: 3, max: 8 }) }),
-    shuffle: fc.array(fc.nat(), { minLength: 6, maxLength: 6 }),
-    magic: fc.integer({ min: 0, max: 255 }),
-    place: fc.constantFrom("sequence", "datagram", "bytes", "half", "slices"),
-    length: fc.constantFrom("none", "data", "all"),
-    tail: fc.integer({ min: 0, max: 8 }),
-    ids: fc.constantFrom<"counter" | "opaque">("counter", "opaque"),
-    base: fc.integer({ min: 0, max: 5 }),
-    optionalPart: fc.boolean(),
+    ids: fc.uniqueArray(fc.integer({ min: 1, max: 100 }), { minLength: 5, maxLength: 5 }),
+    idBits: fc.integer({ min: 7, max: 23 }),
+    at: fc.integer({ min: 3, max: 12 }),
+    kind: fc.constantFrom<"counter" | "opaque">("counter", "opaque"),
+    unit: fc.constantFrom<number | string>(1, 4, "datagram"),
   })
-  .map((choice) => {
-    const wanted: [name: string, bytes: number][] = [
-      ["magic", 1],
-      ["flags", 1],
-      ["chunk", choice.bytes.chunk],
-      ["place", choice.bytes.place],
-      ["length", 2],
-      ["stream", 3],
-    ];
-    const shuffled = wanted
-      .map((one, index) => ({ one, key: choice.shuffle[index] }))
-      .sort((a, b) => a.key - b.key)
-      .map(({ one }) => one);
-    let at = 0;
-    const fields = new Map<string, BytesField>();
-    shuffled.forEach(([name, bytes], index) => {
-      at += choice.gaps[index];
-      fields.set(name, { at, bytes: bytes as BytesField["bytes"], order: choice.order });
-      at += bytes;
-    });
-    const of = (name: string) => fields.get(name) as BytesField;
-    const flag = (mask: string): Match => ({ field: { ...of("flags"), mask }, is: mask });
-    const header: Length = choice.optionalPart ? { base: at, add: [{ plus: 4, when: flag("0x10") }] } : at;
-    const placeField = of("place");
-    const where =
-      choice.place === "slices"
-        ? {
-            slices: {
-              at,
-              bytes: 5,
-              more: { field: { at: 4, bytes: 1, mask: "0x80" }, is: "0x80" },
-              length: { at: 0, bytes: 2 },
-              place: [{ field: { at: 2, bytes: 2 }, unit: 4 }],
-            } satisfies Slices,
-          }
-        : {
-            place:
-              choice.place === "sequence"
-                ? ({ by: "sequence", field: placeField } as const)
-                : ({
-                    by: "offset",
-                    field: placeField,
-                    base: choice.base,
-                    unit: choice.place === "datagram" ? "datagram" : choice.place === "bytes" ? 1 : 2.5,
-                  } as const),
-          };
-    const length =
-      choice.length === "none" || choice.place === "slices"
-        ? {}
-        : {
-            length: { ...of("length"), ...(choice.length === "all" ? { includes: "header" as const } : {}) },
-          };
+  .map(({ ids, idBits, at, kind, unit }) => {
+    const valueBits = BigInt(63 - idBits);
+    const [chunk, size, place, length, source] = ids;
+    const countAt = at - 2;
     return {
       name: "random",
-      when: { field: of("magic"), is: choice.magic },
-      stream: [{ name: "source", ...of("stream") }],
-      header: choice.place === "slices" ? at : header,
-      chunk: { ...of("chunk"), ids: choice.ids },
-      ...where,
-      ...length,
-      ...(choice.tail > 0 && choice.place !== "slices" ? { trim: { by: choice.tail } } : {}),
-      end: flag("0x01"),
-      control: flag("0x02"),
-      lost: flag("0x04"),
+      header: { base: at, add: [{ field: { at: countAt, bytes: 2 }, times: 8 }] },
+      items: {
+        at,
+        count: { at: countAt, bytes: 2 },
+        bytes: 8,
+        when: "0x8000000000000000",
+        id: hex(((1n << BigInt(idBits)) - 1n) << valueBits),
+        value: hex((1n << valueBits) - 1n),
+      },
+      stream: [{ name: "source", item: source }],
+      chunk: { item: chunk, ids: kind },
+      size: { item: size, optional: true },
+      place: { by: "offset", field: { item: place }, unit },
+      length: { item: length },
+      lost: { field: { at: 0, bytes: 1, mask: "0x04" }, is: "0x04" },
     };
   });
+
+/** A layout that scatter can write. Where it has a case, `other`, that can be written too. */
+export const writableLayout: fc.Arbitrary<Layout> = fc.oneof(
+  { weight: 4, arbitrary: byPlace },
+  { weight: 1, arbitrary: byItems },
+);
+
+/** A datagram that says that its data is lost, as writable layouts have it. */
+export function markLost(layout: Layout, datagram: Uint8Array): Uint8Array {
+  const { lost } = layout;
+  if (typeof lost !== "object" || lost === null || !("field" in lost) || !("at" in lost.field))
+    throw new RangeError("this layout has no mark for lost data");
+  const marked = datagram.slice();
+  marked[lost.field.at as number] |= 0x04;
+  return marked;
+}

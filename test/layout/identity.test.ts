@@ -12,7 +12,7 @@ import { findLayout } from "../../src/layout/find.js";
 import { compileScatter, type ScatterPlan } from "../../src/layout/scatter.js";
 import type { Layout } from "../../src/layout/types.js";
 import { framesInUse, sendDatagrams } from "../kit/datagrams.js";
-import { writableLayout } from "./grammar.js";
+import { markLost, writableLayout } from "./grammar.js";
 import { makeSender } from "./pieces.js";
 
 const arena = createArena({ bytes: 96 * 2 ** 20 });
@@ -55,6 +55,8 @@ const mishaps = fc.record({
   jumps: fc.array(fc.nat(12), { minLength: 1, maxLength: 30 }),
   doubles: fc.array(fc.nat(100), { maxLength: 5 }),
   losses: fc.array(fc.nat(100), { maxLength: 3 }),
+  /** Of what is lost some datagrams come all the same, without their data, and say so. */
+  told: fc.boolean(),
 });
 type Mishaps = typeof mishaps extends fc.Arbitrary<infer T> ? T : never;
 
@@ -74,7 +76,13 @@ interface Trip {
 }
 
 /** Makes the chunks' datagrams, the first of number `first`, and lets mishaps befall the data in a chunk's midst. */
-function travel(plan: ScatterPlan, sizes: readonly number[], fate: Mishaps, first = 0): Trip {
+function travel(
+  plan: ScatterPlan,
+  sizes: readonly number[],
+  fate: Mishaps,
+  first = 0,
+  mark?: (datagram: Uint8Array) => Uint8Array,
+): Trip {
   const send = makeSender(plan);
   const sent: Sent[] = [];
   const all: { datagram: Uint8Array; mayBeLost: boolean }[] = [];
@@ -95,7 +103,10 @@ function travel(plan: ScatterPlan, sizes: readonly number[], fate: Mishaps, firs
       index,
       at: index === 0 ? 0 : index + fate.jumps[index % fate.jumps.length],
     }))
-    .filter(({ index }) => !gone.has(index))
+    .filter(({ index }) => !gone.has(index) || (fate.told && mark !== undefined))
+    .map((one) =>
+      gone.has(one.index) && mark !== undefined ? { ...one, datagram: mark(one.datagram) } : one,
+    )
     .sort((a, b) => a.at - b.at || a.index - b.index);
   const doubles = new Set(fate.doubles.filter((index) => index < left.length));
   const received = left.flatMap(({ datagram }, index) =>
@@ -197,13 +208,16 @@ test("the same for random layouts of the grammar", async () => {
       fc.array(fc.integer({ min: 1, max: 100 }), { minLength: 1, maxLength: 5 }),
       mishaps,
       ordinals,
-      async (layout, counts, fate, first) => {
-        const plan = compileScatter(layout, { datagramSize: 300, fields: { source: 77 } });
+      fc.boolean(),
+      async (layout, counts, fate, first, other) => {
+        const variant = layout.cases === undefined || other ? {} : { variant: "other" };
+        const plan = compileScatter(layout, { datagramSize: 300, fields: { source: 77 }, ...variant });
         const trip = travel(
           plan,
           counts.map((count) => count * 20),
           fate,
           first,
+          (datagram) => markLost(layout, datagram),
         );
         await holds(layout, plan, trip, { layout, open: 16, window: 64 });
       },

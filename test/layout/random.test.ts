@@ -79,7 +79,8 @@ test("what scatter makes of a random layout reads back as what it was", () => {
         assert.equal(others.length, 0);
         assert.deepEqual([cut], referenceCuts(compiled.plan, datagram));
         assert.equal(cut.flags & CUT_WHAT, CUT_IS_DATA);
-        assert.equal((cut.flags & CUT_END) !== 0, index === datagrams.length - 1);
+        if (layout.end !== undefined)
+          assert.equal((cut.flags & CUT_END) !== 0, index === datagrams.length - 1);
         assert.equal(cut.chunk, id);
         assert.equal(compiled.streamText(cut.stream, 0n), `source=${0xabcdef}`);
         const place =
