@@ -1,0 +1,103 @@
+// Wireshark's dissector reads what scatter sends of those forms of GVSP for which there is no receiver.
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type TestContext, test } from "node:test";
+import { findLayout } from "../../src/layout/find.js";
+import { compileScatter, type ScatterLayoutOptions } from "../../src/layout/scatter.js";
+import { makeSender } from "./pieces.js";
+
+const CHUNK = 5000;
+const CHUNKS = 3;
+
+/** A capture file of UDP datagrams over IPv4 (link type 228). */
+function captureOf(datagrams: readonly Uint8Array[]): Buffer {
+  const head = Buffer.alloc(24);
+  [0xa1b2c3d4, 0x0004_0002, 0, 0, 65_535, 228].forEach((word, index) => {
+    head.writeUInt32LE(word, 4 * index);
+  });
+  const packets = datagrams.map((datagram) => {
+    const length = 28 + datagram.length;
+    const packet = Buffer.alloc(16 + 28);
+    packet.writeUInt32LE(length, 8);
+    packet.writeUInt32LE(length, 12);
+    packet[16] = 0x45;
+    packet.writeUInt16BE(length, 18);
+    packet[24] = 64;
+    packet[25] = 17;
+    packet.set([10, 0, 0, 1, 10, 0, 0, 2], 28);
+    packet.writeUInt16BE(5000, 36);
+    packet.writeUInt16BE(5000, 38);
+    packet.writeUInt16BE(8 + datagram.length, 40);
+    return Buffer.concat([packet, datagram]);
+  });
+  return Buffer.concat([head, ...packets]);
+}
+
+/** Scatters chunks and returns each datagram's fields as tshark shows them. */
+function dissected(
+  t: TestContext,
+  layout: string,
+  options: ScatterLayoutOptions,
+  ...fields: readonly string[]
+): string[][] | undefined {
+  if (spawnSync("sh", ["-c", "command -v tshark"]).status !== 0) {
+    t.skip("tshark is not installed");
+    return undefined;
+  }
+  const folder = mkdtempSync(join(tmpdir(), "millrace-dissector-"));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const file = join(folder, "sent.pcap");
+  const send = makeSender(compileScatter(findLayout(layout), options));
+  const chunk = Uint8Array.from({ length: CHUNK }, (_, i) => (i * 7) & 255);
+  writeFileSync(file, captureOf(Array.from({ length: CHUNKS }, (_, k) => send(chunk, k).datagrams).flat()));
+  const args = ["-r", file, "-d", `udp.port==5000,${layout}`, "-T", "fields", "-E", "separator=,"];
+  const { status, stdout, stderr } = spawnSync(
+    "tshark",
+    [...args, ...fields.flatMap((field) => ["-e", field])],
+    { encoding: "utf8", timeout: 120_000 },
+  );
+  assert.equal(status, 0, stderr);
+  return stdout
+    .trimEnd()
+    .split("\n")
+    .map((line) => line.split(","));
+}
+
+const [LEADER, TRAILER, DATA, MULTI_PART] = [1, 2, 3, 6];
+
+for (const [variant, chunkField, packetField, format, header] of [
+  [undefined, "gvsp.blockid16", "gvsp.packetid24", DATA, 8],
+  ["extended", "gvsp.blockid64", "gvsp.packetid32", DATA, 20],
+  ["multi-part", "gvsp.blockid16", "gvsp.packetid24", MULTI_PART, 16],
+  ["extended-multi-part", "gvsp.blockid64", "gvsp.packetid32", MULTI_PART, 28],
+] as const)
+  test(`Wireshark reads ${variant ?? "standard"} GVSP of scatter's: blocks, packets, places`, (t) => {
+    const data = 1000;
+    const read = dissected(
+      t,
+      "gvsp",
+      { datagramSize: header + data, ...(variant === undefined ? {} : { variant }) },
+      ...["gvsp.format", chunkField, packetField, "gvsp.addressoffset", "udp.length", "_ws.malformed"],
+    );
+    if (read === undefined) return;
+    const numbers = read.map((line) => line.map(Number));
+    const perChunk = CHUNK / data;
+    const ei = variant?.startsWith("extended") ? 0x80 : 0; // Wireshark shows the byte with it
+    const expected = Array.from({ length: CHUNKS }, (_, chunk) => [
+      [ei + LEADER, chunk + 1, 0],
+      ...Array.from({ length: perChunk }, (_, i) => [ei + format, chunk + 1, i + 1]),
+      [ei + TRAILER, chunk + 1, perChunk + 1],
+    ]).flat();
+    assert.deepEqual(
+      numbers.map((line) => line.slice(0, 3)),
+      expected,
+    );
+    numbers.forEach(([kind, , packet, offset, length, malformed]) => {
+      assert.equal(malformed, 0);
+      if (kind === ei + format) assert.equal(length, 8 + header + data);
+      if (kind === ei + MULTI_PART) assert.equal(offset, (packet - 1) * data);
+    });
+  });
