@@ -158,6 +158,16 @@ const wrong: [what: string, layout: object, path: string, expected: RegExp][] = 
     /same kind of place/,
   ],
   [
+    "a case whose ids mean something else",
+    {
+      name: "x",
+      chunk,
+      cases: [{ when: { field: byte, is: 1 }, chunk: { ...chunk, ids: "opaque" } }],
+    },
+    "$.cases[0].chunk.ids",
+    /expected "counter" as in the layout itself, got "opaque"/,
+  ],
+  [
     "a slice field outside its header",
     {
       name: "x",

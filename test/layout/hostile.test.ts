@@ -132,6 +132,53 @@ test("rows outside their datagram are malformed as a whole: no row of it is plac
   assert.equal(report.dropped.malformed, lies.length);
 });
 
+test("rows of one datagram that overlap are malformed as a whole, at every distance", async () => {
+  const rtp = [0x80, 0xe0, 0, 1, 0, 0, 0, 9, 0, 0, 0, 1, 0, 0];
+  // Rows of 8 bytes, pixels of 2: 4 bytes from pixel `at` of row 0, then 4 from pixel 1.
+  const two = (at: number) =>
+    Uint8Array.from([...rtp, 0, 4, 0, 0, 0x80, at, 0, 4, 0, 0, 0, 1, 1, 1, 1, 1, 2, 2, 2, 2]);
+  const options = { layout: "rfc4175", parameters: { stride: 8, pixel: 2 } };
+  const { chunks, report } = await through([two(0), two(1), two(2), two(3)], options);
+  assert.deepEqual(chunks, [Uint8Array.from([0, 0, 2, 2, 2, 2, 1, 1, 1, 1])]);
+  assert.equal(report.dropped.malformed, 3);
+});
+
+test("numbers at their extremes place nothing: camera, video, radio telescope", async () => {
+  const words = (...bytes: number[]) => Uint8Array.from([...bytes, ...new Array<number>(32).fill(0xff)]);
+  const cases: [GatherOptions, Uint8Array[]][] = [
+    [
+      { layout: "gvsp" },
+      [
+        words(0, 0, 0, 1, 3, 0xff, 0xff, 0xff), // the last packet id of 24 bits, far beyond the memory
+        words(0, 0, 0, 0, 3, 0, 0, 1), // block 0, which is none
+        words(0, 0, 0, 1, 3, 0, 0, 0), // packet 0 is the leader, never data
+        words(0, 0, 0, 1, 6), // multi-zone data at 2^48 - 1
+        words(0, 0, 0, 0, 0x83, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5), // the last packet id of 32 bits
+      ],
+    ],
+    [
+      { layout: "rfc4175", parameters: { stride: 2 ** 20, pixel: 2 } },
+      [
+        words(0x80, 0x60, 0, 1, 0, 0, 0, 9, 0, 0, 0, 1, 0, 0, 0, 4, 0x7f, 0xff, 0x7f, 0xff), // row and pixel 32,767
+        words(0x80, 0x60, 0, 1, 0, 0, 0, 9, 0, 0, 0, 1, 0, 0, 0xff, 0xff, 0, 0, 0, 0), // 65,535 bytes of 32
+        words(0x9f, 0x60, 0, 1, 0, 0, 0, 9, 0, 0, 0, 1), // 15 sources and an extension of 65,535 words
+      ],
+    ],
+    [
+      { layout: "vdif", chunkSize: 1000 },
+      [
+        words(0, 0, 0, 0, 0xff, 0xff, 0xff, 0, 0xff, 0xff, 0xff, 0), // a frame of 128 MiB
+        words(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0), // one shorter than its own header
+      ],
+    ],
+  ];
+  for (const [options, lies] of cases) {
+    const { chunks, report } = await through(lies, { ...options, maxBytes: 2 ** 20 });
+    assert.equal(chunks.length, 0, JSON.stringify(options));
+    assert.equal(report.dropped.malformed, lies.length, JSON.stringify(report.dropped));
+  }
+});
+
 test("a camera that says it has not a datagram leaves a hole of that datagram's data", async () => {
   const bytes = new Uint8Array(1000).map((_, i) => i % 251);
   const { datagrams } = makeSender(compileScatter(findLayout("gvsp"), { datagramSize: 208 }))(bytes, 0);

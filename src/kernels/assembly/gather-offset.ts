@@ -388,6 +388,11 @@ export function placeOffset(g: u32, s: u32, burst: u32, datagram: u32, cut: u32,
     if (position > <u64>0xffffffff || position * unit + length > (size == 0 ? limit : <u64>0xffffffff))
       return dropOne(g, burst, datagram, N_MALFORMED);
     const start = <u32>position * unit;
+    for (let k: u32 = 0; k < i; k++) {
+      const other = <u32>load<u64>(cut + k * CUT_BYTES, CUT_POSITION) * unit;
+      if (start < other + load<u32>(cut + k * CUT_BYTES, CUT_LENGTH) && other < start + length)
+        return dropOne(g, burst, datagram, N_MALFORMED); // its own slices overlap
+    }
     if (
       (load<u32>(at, CUT_FLAGS) & CUT_SIZED) != 0 &&
       (<u64>start + length > load<u64>(at, CUT_SIZE) || (size == 0 && load<u64>(at, CUT_SIZE) > limit))
