@@ -12,7 +12,7 @@ import { appendPacket, createBurst } from "../src/memory/burst.js";
 import { allocateRegion } from "../src/memory/region.js";
 import { createRing } from "../src/memory/ring.js";
 import { startBench } from "./compare.js";
-import { type PacedTask, paced } from "./paced.js";
+import { type PacedTask, paced } from "./paced/run.js";
 
 const DATA = 1200; // bytes of data in every datagram: a quarter of a row of 1080p video of 10 bit
 const CHUNK = 720 * DATA;

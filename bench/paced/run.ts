@@ -1,6 +1,6 @@
 // Frames at the rate of a real source, from one thread to another: what share of a core each needs.
 import { Worker } from "node:worker_threads";
-import { type ArenaMemory, type ArenaShare, shareArena } from "../src/memory/arena.js";
+import { type ArenaMemory, type ArenaShare, shareArena } from "../../src/memory/arena.js";
 
 export interface PacedTask {
   readonly locator: string;
@@ -54,7 +54,7 @@ function start(
   seed: Omit<PacedSeed, "millrace">,
 ): { readonly ready: Promise<void>; readonly used: Promise<Used> } {
   const workerData: PacedSeed = { millrace: shareArena(arena), ...seed };
-  const worker = new Worker(new URL("./paced-worker.js", import.meta.url), { workerData });
+  const worker = new Worker(new URL("./worker.js", import.meta.url), { workerData });
   let ready = () => {};
   const whenReady = new Promise<void>((resolve) => {
     ready = resolve;

@@ -1,13 +1,13 @@
 // A sender of frames at a rate, or the gather that receives them: one thread each, over one loop: port.
 import { readFileSync, readlinkSync } from "node:fs";
 import { parentPort, workerData } from "node:worker_threads";
-import { defaultArena, memoryOf } from "../src/flow/arena.js";
-import { flow } from "../src/flow/flow.js";
-import { createOutlet } from "../src/flow/outlet.js";
-import { createPacer } from "../src/flow/pace.js";
-import { createPacketizer } from "../src/flow/packetize.js";
-import { openPort } from "../src/flow/port.js";
-import type { PacedMessage, PacedSeed } from "./paced.js";
+import { defaultArena, memoryOf } from "../../src/flow/arena.js";
+import { flow } from "../../src/flow/flow.js";
+import { createOutlet } from "../../src/flow/outlet.js";
+import { createPacer } from "../../src/flow/pace.js";
+import { createPacketizer } from "../../src/flow/packetize.js";
+import { openPort } from "../../src/flow/port.js";
+import type { PacedMessage, PacedSeed } from "./run.js";
 
 const { role, task } = workerData as PacedSeed;
 const memory = memoryOf(defaultArena());
