@@ -93,6 +93,14 @@ test("a recorded transport stream comes out packet after packet", async () => {
   assert.equal(report.control.packets, 1, "the sender's report");
 });
 
+test("what a filter leaves out of a recording is counted", async () => {
+  const run = flow(recording("gvsp-aravis.pcap")).filter("udp and not port 3956").gather({ layout: "gvsp" });
+  for await (const chunk of run) assert.ok(chunk.complete);
+  const report = run.report();
+  assert.equal(report.dropped.filter, report.received.packets - 1431);
+  assert.equal(imbalance(report), 0, JSON.stringify(report));
+});
+
 test("a layout of the user's own reads as the shipped one does", async () => {
   const own = {
     name: "heaps",
