@@ -150,7 +150,10 @@ function pathLimit(fd: number, six: boolean, subject: string): number {
   return Math.min(65535, mtu[0] - (six ? 48 : 28));
 }
 
-/** Datagrams the kernel dropped at this socket since it was made, modulo 2^32 (sk_drops, by SO_MEMINFO). */
+/**
+ * What the kernel dropped at this socket since it was made, modulo 2^32 (sk_drops, by SO_MEMINFO). It counts buffers:
+ * a coalesced one is one, and no counter of the kernel (SO_RXQ_OVFL, Udp: RcvbufErrors) says how many datagrams it held.
+ */
 export function kernelDrops(fd: number, subject: string): number {
   const info = new Uint32Array(9);
   getOption(fd, SOL_SOCKET, SO_MEMINFO, info, subject);
