@@ -4,6 +4,7 @@ import {
   CONTROL_PAGE_COUNT,
   CONTROL_PAGES,
   CONTROL_REGIONS,
+  OWNER_DESCRIPTOR,
   OWNER_FIRST_RING,
   OWNER_LIMIT,
   OWNER_LOADED,
@@ -16,6 +17,7 @@ import {
   WORKER_LIMIT,
 } from "../kernels/structs.js";
 import { releaseAbandonedRings } from "../linux/abandoned.js";
+import { libc } from "../linux/libc.js";
 import type { ArenaMemory } from "./arena.js";
 import { allocateRegion, freeRegion } from "./region.js";
 
@@ -58,6 +60,16 @@ export function claimOwner(arena: ArenaMemory, options: { readonly counts: boole
   return owner;
 }
 
+/**
+ * Records a descriptor that stays open when this thread is terminated: whoever sweeps up after it closes it. Returns
+ * the number to give to releaseOwner() before the descriptor is closed by its user.
+ */
+export function recordDescriptor(arena: ArenaMemory, fd: number): number {
+  const owner = claimOwner(arena, { counts: false });
+  arena.u32[(entryOf(arena, owner) + OWNER_DESCRIPTOR) >>> 2] = fd + 1;
+  return owner;
+}
+
 /** Frees whatever frames the ring's owner number still holds, then the number. Returns how many frames came back. */
 export function releaseOwner(arena: ArenaMemory, owner: number): number {
   const freed = arena.kernels.sweepFrames(owner);
@@ -70,8 +82,8 @@ export function releaseOwner(arena: ArenaMemory, owner: number): number {
 
 /**
  * Takes back everything a worker held: its rings' frames, its own, its magazines, its regions. To be called
- * by another thread, when nothing of the worker runs any more. Sockets whose rings it had mapped are closed.
- * Returns how many frames came back.
+ * by another thread, when nothing of the worker runs any more. Sockets whose rings it had mapped are closed, and
+ * descriptors it had recorded. Returns how many frames came back.
  */
 export function sweepWorker(arena: ArenaMemory, gone: number): number {
   const word = (offset: number) => arena.u32[(arena.control + offset) >>> 2];
@@ -80,8 +92,11 @@ export function sweepWorker(arena: ArenaMemory, gone: number): number {
   let freed = 0;
   for (let owner = OWNER_FIRST_RING; owner < OWNER_SHARED; owner++) {
     if (arena.u32[(entryOf(arena, owner) + OWNER_PARENT) >>> 2] !== gone) continue;
+    const entry = entryOf(arena, owner);
+    const descriptor = arena.u32[(entry + OWNER_DESCRIPTOR) >>> 2] - 1;
+    if (descriptor >= 0) libc().close(descriptor);
     freed += arena.kernels.sweepFrames(owner);
-    arena.u32.fill(0, entryOf(arena, owner) >>> 2, (entryOf(arena, owner) + OWNER_SIZE) >>> 2);
+    arena.u32.fill(0, entry >>> 2, (entry + OWNER_SIZE) >>> 2);
   }
   freed += arena.kernels.sweepOwner(gone);
   const entry = entryOf(arena, gone);

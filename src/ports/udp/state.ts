@@ -16,6 +16,7 @@ import {
   SENDERS_SLOTS,
 } from "../../kernels/structs-messages.js";
 import type { ArenaMemory } from "../../memory/arena.js";
+import { recordDescriptor, releaseOwner } from "../../memory/owners.js";
 import {
   closeInbox,
   closeOutbox,
@@ -33,7 +34,7 @@ export interface UdpState {
   readonly send: number;
   readonly senders: number;
   readonly headers: { readonly receive: number; readonly send: number };
-  /** Gives back every frame, then the structures. */
+  /** Gives back every frame, then the structures. To be called before the socket is closed. */
   free(): void;
 }
 
@@ -63,7 +64,9 @@ export function createUdpState(arena: ArenaMemory, socket: UdpSocket): UdpState 
       ],
     });
     const word = (at: number) => arena.u32[at >>> 2];
+    const descriptor = recordDescriptor(arena, socket.fd);
     const free = () => {
+      releaseOwner(arena, descriptor);
       closeInbox(arena, receive);
       closeOutbox(arena, send);
       regions.free();

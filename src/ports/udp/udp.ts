@@ -100,8 +100,8 @@ export async function openUdp(
     final = counters();
     closed = true;
     watching.close();
-    libc().close(socket.fd);
     state.free();
+    libc().close(socket.fd);
   }
 
   return {

@@ -25,6 +25,7 @@ import { type Side, type Watch, watch } from "../../linux/watch.js";
 import { kickReceive, kickTransmit, xdpStatistics } from "../../linux/xdp-socket.js";
 import type { ArenaMemory } from "../../memory/arena.js";
 import { createBurst, destroyBurst, throwFault } from "../../memory/burst.js";
+import { recordDescriptor, releaseOwner } from "../../memory/owners.js";
 import type { Locator } from "../locator.js";
 import type { Capabilities, ClassicInstruction, DriverCounters, DriverOptions, PortDriver } from "../port.js";
 import { type Attachment, attach } from "./attachment.js";
@@ -52,9 +53,9 @@ export async function openXdp(
   const features = xdpFeatures(link.index);
   const attachment = await attach(arena, link, options.mode);
   const queues: XdpQueue[] = [];
-  let promiscuity = -1;
+  let promiscuity: Promiscuity | undefined;
   try {
-    if (options.promiscuous) promiscuity = holdPromiscuous(link.index, locator.text);
+    if (options.promiscuous) promiscuity = beginPromiscuity(arena, link.index, locator.text);
     // Zero-copy needs the driver's own XDP; a kernel too old to say what its driver can is asked by trying.
     const tryZeroCopy = attachment.mode === "native" && features?.zeroCopy !== false;
     for (const number of options.queues) {
@@ -68,13 +69,30 @@ export async function openXdp(
       await closeQueue(arena, queue, locator.text);
     }
     attachment.release();
-    if (promiscuity >= 0) libc().close(promiscuity);
+    endPromiscuity(arena, promiscuity);
     throw error;
   }
   const can = capabilities(link, options, attachment, queues);
   const whole = queues.length === link.queues.rx;
   const mtu = () => findLink(locator.place).mtu + ETHERNET_OVERHEAD;
   return { ...createDriver(arena, locator.text, can, attachment, queues, promiscuity, whole), mtu };
+}
+
+/** The descriptor that keeps an interface promiscuous, and the record by which it ends with a worker that is killed. */
+interface Promiscuity {
+  readonly fd: number;
+  readonly record: number;
+}
+
+function beginPromiscuity(arena: ArenaMemory, index: number, subject: string): Promiscuity {
+  const fd = holdPromiscuous(index, subject);
+  return { fd, record: recordDescriptor(arena, fd) };
+}
+
+function endPromiscuity(arena: ArenaMemory, promiscuity: Promiscuity | undefined): void {
+  if (promiscuity === undefined) return;
+  releaseOwner(arena, promiscuity.record);
+  libc().close(promiscuity.fd);
 }
 
 // A queue whose socket was closed a moment ago stays busy until the kernel has let go of it.
@@ -132,7 +150,7 @@ function createDriver(
   can: Capabilities,
   attachment: Attachment,
   queues: readonly XdpQueue[],
-  promiscuity: number,
+  promiscuity: Promiscuity | undefined,
   /** Whether the port has all queues of its interface, and so the program to itself. */
   whole: boolean,
 ): PortDriver {
@@ -294,7 +312,7 @@ function createDriver(
     unread = discard();
     last = counters();
     for (const queue of queues) await closeQueue(arena, queue, subject);
-    if (promiscuity >= 0) libc().close(promiscuity);
+    endPromiscuity(arena, promiscuity);
   }
 
   return {
