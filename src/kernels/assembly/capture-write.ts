@@ -31,7 +31,6 @@ import {
   DESC_ADDR,
   DESC_LEN,
   DESC_SIZE,
-  FAULT_OWNER,
   META_FLAGS,
   META_NANOSECONDS,
   META_OUTGOING,
@@ -47,8 +46,8 @@ import {
   VERDICT_MOVED,
   VERDICT_PASS,
 } from "../structs";
-import { holds, releaseFrame } from "./arena";
-import { descriptorFault } from "./ring";
+import { releaseFrame } from "./arena";
+import { piecesBytes, piecesFault } from "./pieces";
 
 const TAG_OFFSET: u32 = 12; // behind the two addresses of an Ethernet frame
 const LARGEST_TIME: f64 = 18446744073; // seconds that 64 bits of nanoseconds hold
@@ -64,16 +63,6 @@ function putOption(at: u32, code: u32, value: u32): void {
   store<u16>(at, swapped ? bswap<u16>(<u16>code) : <u16>code);
   store<u16>(at, swapped ? bswap<u16>(4) : 4, 2);
   put(at + 4, value);
-}
-
-function check(descs: u32, start: u32, end: u32): i32 {
-  for (let index = start; index < end; index++) {
-    const at = descs + index * DESC_SIZE;
-    let wrong = descriptorFault(at);
-    if (wrong == 0 && !holds(load<u32>(at, DESC_ADDR))) wrong = FAULT_OWNER;
-    if (wrong != 0) return -(<i32>((index << 8) | wrong));
-  }
-  return 0;
 }
 
 const SHORT: u32 = 2048;
@@ -141,13 +130,12 @@ export function packCapture(state: u32, burst: u32, first: u32, stop: u32): i32 
     if (load<u8>(meta, META_VERDICT) != VERDICT_PASS) continue;
     const start = load<u32>(starts + (packet << 2));
     const beyond = packet + 1 < packets ? load<u32>(starts + ((packet + 1) << 2)) : count;
-    const wrong = check(descs, start, beyond);
-    if (wrong < 0) {
-      result = wrong;
+    const wrong = piecesFault(descs, start, beyond);
+    if (wrong != 0) {
+      result = -(<i32>wrong);
       break;
     }
-    let length: u32 = 0;
-    for (let index = start; index < beyond; index++) length += load<u32>(descs + index * DESC_SIZE, DESC_LEN);
+    let length = piecesBytes;
     const flags = <u32>load<u16>(meta, META_FLAGS);
     let wire = load<u32>(meta, META_WIRE_LENGTH);
     if (wire == 0) wire = length;

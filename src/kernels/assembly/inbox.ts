@@ -12,12 +12,8 @@ import {
   DESC_LEN,
   DESC_OPTIONS,
   DESC_SIZE,
-  META_FLAGS,
-  META_NANOSECONDS,
   META_PEER,
-  META_SECONDS,
   META_SHIFT,
-  META_SIZE,
   META_STAMPED,
   META_WIRE_LENGTH,
 } from "../structs";
@@ -77,6 +73,7 @@ import {
   selfOwner,
   takeFrame,
 } from "./arena";
+import { clearMeta, stampMeta } from "./meta";
 
 const SOL_SOCKET: u32 = 1;
 const SCM_TIMESTAMPNS: u32 = 35;
@@ -256,12 +253,10 @@ function splitMessage(state: u32, burst: u32, message: u32, length: u32): bool {
       if (at == length || (at & frameMask) == 0) store<u32>(slot, 0);
     }
     const meta = metas + (packets << META_SHIFT);
-    memory.fill(<usize>meta, 0, META_SIZE);
-    store<f64>(meta, seconds, META_SECONDS);
-    store<u32>(meta, nanoseconds, META_NANOSECONDS);
+    clearMeta(meta);
+    stampMeta(meta, seconds, nanoseconds, flags);
     store<u32>(meta, size, META_WIRE_LENGTH);
     store<u32>(meta, sender, META_PEER);
-    store<u16>(meta, <u16>flags, META_FLAGS);
     packets++;
     offset = end;
   } while (offset < length);

@@ -8,7 +8,6 @@ import {
   DESC_ADDR,
   DESC_LEN,
   DESC_SIZE,
-  FAULT_OWNER,
   META_SHIFT,
   META_VERDICT,
   VERDICT_PASS,
@@ -35,9 +34,8 @@ import {
   OUTBOX_VNET,
   VECTOR_SIZE,
 } from "../structs-messages";
-import { holds } from "./arena";
 import { add, letGo, packetEnd } from "./outbox";
-import { descriptorFault } from "./ring";
+import { piecesBytes, piecesFault } from "./pieces";
 import { writeVnet } from "./vnet";
 
 /**
@@ -66,17 +64,12 @@ export function packetBuild(state: u32, burst: u32, first: u32): i32 {
     const end = packetEnd(burst, packet);
     const pieces = end - start;
     if (pieces + 1 > room && pieces < <u32>MOST_VECTORS) break;
-    let length: u32 = 0;
-    for (let index = start; index < end; index++) {
-      const at = descs + index * DESC_SIZE;
-      let wrong = descriptorFault(at);
-      if (wrong == 0 && !holds(load<u32>(at, DESC_ADDR))) wrong = FAULT_OWNER;
-      if (wrong != 0) {
-        store<u32>(state, packet, OUTBOX_LOOKED);
-        return messages == 0 ? -(<i32>((index << 8) | wrong)) : <i32>messages;
-      }
-      length += load<u32>(at, DESC_LEN);
+    const wrong = piecesFault(descs, start, end);
+    if (wrong != 0) {
+      store<u32>(state, packet, OUTBOX_LOOKED);
+      return messages == 0 ? -(<i32>wrong) : <i32>messages;
     }
+    const length = piecesBytes;
     if (length > load<u32>(state, OUTBOX_LIMIT) || pieces >= <u32>MOST_VECTORS) {
       add(state, OUTBOX_OVERSIZE, 1);
       letGo(burst, packet);

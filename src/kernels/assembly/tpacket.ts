@@ -14,12 +14,9 @@ import {
   DESC_LEN,
   DESC_OPTIONS,
   DESC_SIZE,
-  META_FLAGS,
   META_HASH,
   META_HASHED,
-  META_NANOSECONDS,
   META_OUTGOING,
-  META_SECONDS,
   META_SHIFT,
   META_STAMPED,
   META_WIRE_LENGTH,
@@ -42,6 +39,7 @@ import {
   TPACKET_VNET,
 } from "../structs-messages";
 import { frameMask, frameShift, releaseFrame, takeFrame } from "./arena";
+import { stampMeta } from "./meta";
 import { readVnet } from "./vnet";
 
 export const STATUS_USER: u32 = 1;
@@ -141,11 +139,9 @@ export function describe(state: u32, meta: u32): void {
   else if ((status & STATUS_CSUM_VALID) != 0) flags |= CHECKSUM_GOOD;
   if (kind == PACKET_OUTGOING) flags |= META_OUTGOING;
   if (hash != 0) flags |= META_HASHED;
-  store<f64>(meta, seconds, META_SECONDS);
-  store<u32>(meta, nanoseconds, META_NANOSECONDS);
+  stampMeta(meta, seconds, nanoseconds, flags);
   store<u32>(meta, hash, META_HASH);
   store<u32>(meta, wire + extra, META_WIRE_LENGTH);
-  store<u16>(meta, <u16>flags, META_FLAGS);
   const vnet = load<u32>(state, TPACKET_VNET);
   if (vnet != 0) readVnet(body - vnet, meta);
 }

@@ -8,7 +8,6 @@ import {
   DESC_ADDR,
   DESC_LEN,
   DESC_SIZE,
-  FAULT_OWNER,
   META_PEER,
   META_SHIFT,
   META_VERDICT,
@@ -49,9 +48,8 @@ import {
   SENDERS_ENTRIES,
   VECTOR_SIZE,
 } from "../structs-messages";
-import { holds } from "./arena";
 import { add, letGo, packetEnd } from "./outbox";
-import { descriptorFault } from "./ring";
+import { piecesBytes, piecesFault } from "./pieces";
 
 const SOL_UDP: u32 = 17;
 const UDP_SEGMENT: u32 = 103;
@@ -99,18 +97,9 @@ export function udpBuild(state: u32, burst: u32, first: u32): i32 {
     if (load<u8>(meta, META_VERDICT) != VERDICT_PASS) continue;
     const start = load<u32>(starts + (packet << 2));
     const end = packetEnd(burst, packet);
-    let length: u32 = 0;
-    for (let index = start; index < end; index++) {
-      const at = descs + index * DESC_SIZE;
-      wrong = descriptorFault(at);
-      if (wrong == 0 && !holds(load<u32>(at, DESC_ADDR))) wrong = FAULT_OWNER;
-      if (wrong != 0) {
-        wrong |= index << 8;
-        break;
-      }
-      length += load<u32>(at, DESC_LEN);
-    }
+    wrong = piecesFault(descs, start, end);
     if (wrong != 0) break;
+    const length = piecesBytes;
     const to: u32 = connected ? 0 : load<u32>(meta, META_PEER);
     const nowhere =
       !connected && (to == 0 || to > load<u32>(load<u32>(state, OUTBOX_SENDERS), SENDERS_COUNT));
