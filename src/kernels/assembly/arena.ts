@@ -264,6 +264,28 @@ export function releaseFrame(address: u32): bool {
   return true;
 }
 
+/** Gives up `count` references to a frame at once. False: this worker holds fewer; what it holds is given up. */
+export function releaseReferences(frame: u32, count: u32): bool {
+  const at = wordOf(frame);
+  const own = references + (frame << 1);
+  if (
+    frame == 0 ||
+    frame >= frames ||
+    load<u32>(at) >> OWNER_SHIFT != OWNER_SHARED ||
+    load<u16>(own) < count
+  ) {
+    let whole = true;
+    for (let i: u32 = 0; i < count; i++) whole = releaseFrame(frame << frameShift) && whole;
+    return whole;
+  }
+  store<u16>(own, load<u16>(own) - <u16>count);
+  if ((atomic.sub<u32>(at, count) & REFERENCE_MASK) == count) {
+    store<u32>(at, (self << OWNER_SHIFT) | 1);
+    giveBack(frame);
+  }
+  return true;
+}
+
 /**
  * Hands one reference from the holder `from` to the holder `to`. Only the worker itself and rings that belong
  * to it may stand on either side. A ring without counts of its own (a link) records shared frames by its entries.

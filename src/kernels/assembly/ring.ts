@@ -26,6 +26,7 @@ import {
   META_SHIFT,
   META_SIZE,
   META_VERDICT,
+  OWNER_SHARED,
   OWNER_SHIFT,
   RING_CONSUMER,
   RING_ENTRIES,
@@ -46,6 +47,7 @@ import {
   moveFrame,
   plainFrames,
   releaseFrame,
+  releaseReferences,
   selfOwner,
   soleWord,
   wordOf,
@@ -294,6 +296,8 @@ export function burstRelease(burst: u32, tally: u32): i32 {
   const plain = plainFrames();
   let magazine = loadedMagazine();
   let held = load<u32>(magazine, MAGAZINE_COUNT);
+  let shared: u32 = 0;
+  let pieces: u32 = 0;
   let result: i32 = 0;
   for (let packet: u32 = 0; packet < packets; packet++) {
     const meta = metas + (packet << META_SHIFT);
@@ -317,7 +321,17 @@ export function burstRelease(burst: u32, tally: u32): i32 {
         store<u32>(words + (frame << 2), 0);
         continue;
       }
-      if (!releaseFrame(address)) result = fault(FAULT_OWNER, index);
+      // Pieces of a frame that is shared mostly follow each other, and are given up together.
+      if (frame == shared && pieces != 0) {
+        pieces++;
+        continue;
+      }
+      if (pieces != 0 && !releaseReferences(shared, pieces)) result = fault(FAULT_OWNER, index);
+      pieces = 0;
+      if (frame < frames && load<u32>(words + (frame << 2)) >> OWNER_SHIFT == OWNER_SHARED) {
+        shared = frame;
+        pieces = 1;
+      } else if (!releaseFrame(address)) result = fault(FAULT_OWNER, index);
       magazine = loadedMagazine();
       held = load<u32>(magazine, MAGAZINE_COUNT);
     }
@@ -327,6 +341,7 @@ export function burstRelease(burst: u32, tally: u32): i32 {
       store<u64>(at, load<u64>(at, 8) + bytes, 8);
     }
   }
+  if (pieces != 0 && !releaseReferences(shared, pieces)) result = fault(FAULT_OWNER, count);
   burstClear(burst);
   return result;
 }

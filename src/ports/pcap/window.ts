@@ -16,9 +16,9 @@ export interface Window {
 
 /** Room before the data of a window, so that a record cut by the window before can be completed in front of it. */
 export const HEADROOM = 64 * 1024;
-const WINDOW = 1 << 19;
+const WINDOW = 1 << 18;
 
-/** Bytes of a file that are read at once: 512 KiB, two of which stay in a second-level cache; less in a small arena. */
+/** Bytes of a file that are read at once: 256 KiB, so that they stay in a second-level cache; less in a small arena. */
 export function windowBytes(arena: ArenaMemory): number {
   return Math.min(WINDOW, Math.floor(runFrames(arena) / 32) * arena.frameSize);
 }
