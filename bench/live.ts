@@ -38,6 +38,13 @@ async function told(child: ChildProcess, said: () => string, pattern: RegExp): P
   }
 }
 
+class PeerDied extends Error {}
+
+function alive({ exitCode, signalCode, spawnargs }: ChildProcess, said: string): void {
+  if (exitCode !== null || signalCode !== null)
+    throw new PeerDied(`${spawnargs.join(" ")} died (${signalCode ?? exitCode}): ${said.trim()}`);
+}
+
 /** What a capture came to. */
 interface Outcome {
   /** Nanoseconds a packet. */
@@ -65,9 +72,11 @@ async function run(
     await told(child, () => text, /listening on/);
     generate(row, WARM_UP, rate, size);
     await sleep(DRAINED);
+    alive(child, text);
     const before = cpuOf(child.pid ?? 0);
     generate(row, PACKETS, rate, size);
     await sleep(DRAINED);
+    alive(child, text);
     const used = cpuOf(child.pid ?? 0) - before;
     child.kill("SIGINT");
     await told(child, () => text, /dropped by kernel/);
@@ -149,7 +158,14 @@ const bench = startBench("live");
 const row = makeRow();
 const folder = mkdtempSync(join(tmpdir(), "millrace-bench-"));
 try {
-  for (const comparison of comparisons(row, folder)) await bench.compare(comparison);
+  for (const comparison of comparisons(row, folder))
+    try {
+      await bench.compare(comparison);
+    } catch (error) {
+      // npm's cap corrupts its heap under load: its row is missing, and why, the others are not.
+      if (!(error instanceof PeerDied)) throw error;
+      console.log(`${comparison.name}, ${comparison.against}: ${error.message}`);
+    }
   await tellLosses(bench, row);
 } finally {
   row.remove();
