@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createArena, memoryOf } from "../src/flow/arena.js";
 import { createGather } from "../src/flow/gather.js";
-import { SEND_DATA_LENGTH, SEND_HEADER, SEND_SIZE } from "../src/kernels/structs.js";
+import { SEND_DATA_LENGTH, SEND_HEADER, SEND_HEADER_LENGTH, SEND_SIZE } from "../src/kernels/structs.js";
 import { findLayout } from "../src/layout/find.js";
 import { compileScatter } from "../src/layout/scatter.js";
 import { appendPacket, createBurst } from "../src/memory/burst.js";
@@ -68,7 +68,7 @@ function measured({ layout: name, variant, parameters }: Form): () => number {
       scatterer.headers(table, next, count);
       for (let i = 0; i < count; i++) {
         const entry = (table + i * SEND_SIZE) >>> 2;
-        const length = plan.headerBytes + u32[entry + SEND_DATA_LENGTH / 4];
+        const length = u32[entry + SEND_HEADER_LENGTH / 4] + u32[entry + SEND_DATA_LENGTH / 4];
         appendPacket(arena, burst, [u32[entry + SEND_HEADER / 4], length]);
       }
       made += count;

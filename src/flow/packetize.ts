@@ -9,7 +9,13 @@ import {
   RANGE_END,
   RANGE_SIZE,
 } from "../kernels/gather-structs.js";
-import { SEND_DATA, SEND_DATA_LENGTH, SEND_HEADER, SEND_SIZE } from "../kernels/structs.js";
+import {
+  SEND_DATA,
+  SEND_DATA_LENGTH,
+  SEND_HEADER,
+  SEND_HEADER_LENGTH,
+  SEND_SIZE,
+} from "../kernels/structs.js";
 import { findLayout } from "../layout/find.js";
 import { compileScatter, type ScatterPlan } from "../layout/scatter.js";
 import type { Layout } from "../layout/types.js";
@@ -164,6 +170,7 @@ export function createPacketizer(
     for (let i = 0; i < count; i++) {
       const entry = (table + i * SEND_SIZE) >>> 2;
       if (!heads) u32[entry + SEND_HEADER / 4] = 0;
+      u32[entry + SEND_HEADER_LENGTH / 4] = 0;
       u32[entry + SEND_DATA / 4] = (first + i) * dataBytes;
       u32[entry + SEND_DATA_LENGTH / 4] = Math.min(dataBytes, pieces.length - (first + i) * dataBytes);
     }
@@ -180,7 +187,6 @@ export function createPacketizer(
       pieces.count,
       table,
       count,
-      headerBytes,
       tailBytes,
       linear ? 1 : 0,
     );

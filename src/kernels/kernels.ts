@@ -60,7 +60,6 @@ export interface Kernels {
     pieces: number,
     table: number,
     count: number,
-    header: number,
     tail: number,
     linear: number,
   ): number;

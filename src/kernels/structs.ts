@@ -270,7 +270,7 @@ export const FINISH_BAD = 4;
 
 // One packet that scatter is to make: 16 bytes.
 export const SEND_HEADER = 0; // u32, address of its header bytes, and of its tail behind them; 0: it has no head
-export const SEND_HEADER_LENGTH = 4; // u32
+export const SEND_HEADER_LENGTH = 4; // u32, without the tail
 export const SEND_DATA = 8; // u32, where in the chunk its data begins
 export const SEND_DATA_LENGTH = 12; // u32
 export const SEND_SIZE = 16;

@@ -9,7 +9,8 @@ import * as w from "../wasm/encoder.js";
 import { I32, I64, MEM, OP, type Op } from "../wasm/opcodes.js";
 
 // What the header program finds in its region of the arena.
-export const STATE_TEMPLATE = 0; // u32, address of the header and tail of all datagrams but the last
+// A template is header and tail, one behind the other; one for each number of slices, templateStride() apart.
+export const STATE_TEMPLATE = 0; // u32, address of the templates of all datagrams but the last
 export const STATE_LAST_TEMPLATE = 4; // u32, the same for the last
 export const STATE_LAST = 8; // u32, number of the last datagram
 export const STATE_SEQUENCE = 16; // u64, sequence number of the first
@@ -37,14 +38,26 @@ export interface Patch {
 }
 
 export interface HeaderForm {
+  /** Bytes of the longest header. */
   readonly headerBytes: number;
-  /** Bytes of header and tail together. */
+  /** Bytes of the longest header and the tail together. */
   readonly bytes: number;
   /** Data of a full datagram. */
   readonly dataBytes: number;
-  /** No datagram's data crosses a multiple of this; 0: it may. */
+  /** No slice crosses a multiple of this; 0: it may. */
   readonly rowBytes: number;
+  /** The most slices in a datagram. With one, no datagram's data crosses a row's end. */
+  readonly most: number;
+  /** Bytes of a slice's header; 0: there are no such headers. */
+  readonly sliceBytes: number;
   readonly patches: readonly Patch[];
+  /** Of the first slice's header; `position` and `length` are the slice's. */
+  readonly slicePatches: readonly Patch[];
+}
+
+/** Bytes from one template to that with one slice more. */
+export function templateStride({ bytes }: Pick<HeaderForm, "bytes">): number {
+  return Math.ceil(bytes / 8) * 8;
 }
 
 /**
@@ -77,12 +90,21 @@ export function emitHeaderProgram(form: HeaderForm): Uint8Array<ArrayBuffer> {
   w.access(f, MEM.i32_load, STATE_LAST);
   w.op(f, OP.i32_ne, OP.select);
   w.set(f, template);
+  emitSpan(f, form, { index, state, position, length });
+  const further = form.most > 1 ? emitFurther(f, form, position, length) : undefined;
+  if (further !== undefined) {
+    w.get(f, template);
+    w.get(f, further);
+    w.i32Const(f, templateStride(form));
+    w.op(f, OP.i32_mul, OP.i32_add);
+    w.set(f, template);
+  }
   emitCopy(f, address, template, form.bytes);
-  emitSlice(f, form, { index, state, position, length });
   for (const patch of form.patches) {
     emitSource(f, patch.source, { index, state, position, length });
     emitPatch(f, patch, address, value);
   }
+  emitSlices(f, form, { index, state, position, length }, (patch) => emitPatch(f, patch, address, value));
   for (const [offset, from] of [
     [SEND_DATA, position],
     [SEND_DATA_LENGTH, length],
@@ -92,7 +114,12 @@ export function emitHeaderProgram(form: HeaderForm): Uint8Array<ArrayBuffer> {
     w.access(f, MEM.i64_store32, offset);
   }
   w.get(f, entry);
-  w.i32Const(f, form.headerBytes);
+  w.i32Const(f, form.headerBytes - (form.most - 1) * form.sliceBytes);
+  if (further !== undefined) {
+    w.get(f, further);
+    w.i32Const(f, form.sliceBytes);
+    w.op(f, OP.i32_mul, OP.i32_add);
+  }
   w.access(f, MEM.i32_store, SEND_HEADER_LENGTH);
   for (const [local, amount] of [
     [entry, SEND_SIZE],
@@ -135,11 +162,11 @@ interface Locals {
 }
 
 /** Where the datagram's data starts in the chunk, and how many bytes it has. */
-function emitSlice(f: w.WasmFunction, form: HeaderForm, { index, state, position, length }: Locals): void {
-  const { dataBytes, rowBytes } = form;
+function emitSpan(f: w.WasmFunction, form: HeaderForm, { index, state, position, length }: Locals): void {
+  const { dataBytes, rowBytes, most } = form;
   w.i64Const(f, BigInt(dataBytes));
   w.set(f, length);
-  if (rowBytes === 0) {
+  if (rowBytes === 0 || most > 1) {
     w.get(f, index);
     w.op(f, OP.i64_extend_i32_u);
     w.i64Const(f, BigInt(dataBytes));
@@ -174,6 +201,68 @@ function emitSlice(f: w.WasmFunction, form: HeaderForm, { index, state, position
     w.get(f, position);
     w.op(f, OP.i64_sub);
   });
+}
+
+/** How many slices follow the first: one for each row's end within the data. */
+function emitFurther(f: w.WasmFunction, { rowBytes }: HeaderForm, position: number, length: number): number {
+  const further = w.addLocal(f, I32);
+  w.get(f, position);
+  w.i64Const(f, BigInt(rowBytes));
+  w.op(f, OP.i64_rem_u);
+  w.get(f, length);
+  w.op(f, OP.i64_add);
+  w.get(f, length);
+  w.op(f, OP.i64_eqz, OP.i32_eqz, OP.i64_extend_i32_u, OP.i64_sub);
+  w.i64Const(f, BigInt(rowBytes));
+  w.op(f, OP.i64_div_u, OP.i32_wrap_i64);
+  w.set(f, further);
+  return further;
+}
+
+/** Patches the header of each slice: the data, cut where rows end. */
+function emitSlices(
+  f: w.WasmFunction,
+  { slicePatches, sliceBytes, rowBytes, most }: HeaderForm,
+  locals: Locals,
+  patchIn: (patch: Patch) => void,
+): void {
+  const patchSlice = (number: number, slice: Locals) => {
+    for (const patch of slicePatches) {
+      emitSource(f, patch.source, slice);
+      patchIn({ ...patch, at: patch.at + number * sliceBytes });
+    }
+  };
+  if (most === 1) {
+    patchSlice(0, locals);
+    return;
+  }
+  const [position, left, length] = [w.addLocal(f, I64), w.addLocal(f, I64), w.addLocal(f, I64)];
+  w.get(f, locals.position);
+  w.set(f, position);
+  w.get(f, locals.length);
+  w.set(f, left);
+  const done = w.block(f);
+  for (let number = 0; number < most; number++) {
+    w.i64Const(f, BigInt(rowBytes));
+    w.get(f, position);
+    w.i64Const(f, BigInt(rowBytes));
+    w.op(f, OP.i64_rem_u, OP.i64_sub);
+    w.set(f, length);
+    emitAtMost(f, length, () => w.get(f, left));
+    patchSlice(number, { ...locals, position, length });
+    w.get(f, left);
+    w.get(f, length);
+    w.op(f, OP.i64_sub);
+    w.set(f, left);
+    w.get(f, left);
+    w.op(f, OP.i64_eqz);
+    w.brIf(f, done);
+    w.get(f, position);
+    w.get(f, length);
+    w.op(f, OP.i64_add);
+    w.set(f, position);
+  }
+  w.end(f);
 }
 
 /** Lowers a local to what `push` pushes, if that is less. */

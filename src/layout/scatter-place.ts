@@ -39,7 +39,8 @@ export function rowPatches(one: CasePlan, sliceAt: number): PlacePatch[] {
       read: movedRead(column.field, sliceAt),
       source: "position",
       scale: { modulo: row.unit.times, times: column.unit.over, over: column.unit.times },
-      unit: column.unit.times * 4n, // four units, so that no group of pixels is cut
+      // Four pixels, the largest group of RFC 4175, 4.3: cut at their borders, no group is.
+      unit: (column.unit.times * 4n) / gcd(4n, column.unit.over),
     },
   ];
 }
@@ -47,6 +48,42 @@ export function rowPatches(one: CasePlan, sliceAt: number): PlacePatch[] {
 export function rowUnit(one: CasePlan): bigint {
   const units = (one.slices?.place ?? []).map(({ unit }) => unit).sort((a, b) => compareRatio(b, a));
   return units.length < 2 ? 0n : units[0].times;
+}
+
+/** How much data a datagram carries, in at most how many slices. */
+export interface Packing {
+  readonly most: number;
+  readonly dataBytes: number;
+}
+
+/** ST 2110-20 allows a datagram three headers of sample row data. */
+const MOST_SLICES = 3;
+
+/**
+ * The way that takes the fewest datagrams: each within a row, or each with the end of one row, perhaps a whole
+ * one, and the start of the next. All but a chunk's last then carry the same bytes, whole `granule`s. `room` says
+ * for how many bytes of data there is room beside so many slice headers.
+ */
+export function packRows(
+  rowBytes: number,
+  granule: number,
+  most: number,
+  room: (slices: number) => number,
+): Packing {
+  const fit = (slices: number) => Math.floor(Math.max(0, room(slices)) / granule) * granule;
+  const within = room(1) >= rowBytes ? rowBytes : fit(1);
+  let best: Packing = { most: 1, dataBytes: within };
+  let carried = within > 0 ? rowBytes / Math.ceil(rowBytes / within) : 0;
+  if (rowBytes % granule !== 0) return best;
+  for (let slices = 2; slices <= Math.min(most, MOST_SLICES); slices++) {
+    // Whole rows start where rows do; else the first slice may be as short as a granule.
+    const whole = slices * rowBytes;
+    const bytes = room(slices) >= whole ? whole : Math.min(fit(slices), whole - rowBytes + granule);
+    if (bytes <= carried) continue;
+    best = { most: slices, dataBytes: bytes };
+    carried = bytes;
+  }
+  return best;
 }
 
 export function compareRatio(a: Ratio, b: Ratio): number {

@@ -5,7 +5,7 @@ import { ALWAYS, type CasePlan, type Condition, type LayoutPlan, largest, type R
 import type { PlannedSetting } from "./resolve-scatter.js";
 import type { HeaderForm, Patch, Varying } from "./scatter-emit.js";
 import { unwritable } from "./scatter-errors.js";
-import { lcm, movedRead, placePatches, reach, rowUnit } from "./scatter-place.js";
+import { lcm, movedRead, type Packing, packRows, placePatches, reach, rowUnit } from "./scatter-place.js";
 import { createDraft, type Draft, extentOf, type Goal, locate, setValue, solve } from "./scatter-solve.js";
 import type { Setting } from "./types.js";
 
@@ -19,8 +19,9 @@ export interface ChunkField {
 
 export interface ScatterForm extends HeaderForm {
   readonly one: CasePlan;
-  readonly draft: Draft;
-  readonly lastDraft: Draft;
+  readonly drafts: Drafts;
+  /** The same with a slice header behind the first; undefined where there is none. */
+  readonly continued: Drafts | undefined;
   readonly headerBytes: number;
   readonly tailBytes: number;
   /** Every datagram ends its chunk: a chunk is one datagram. */
@@ -31,6 +32,12 @@ export interface ScatterForm extends HeaderForm {
   readonly chunkFields: readonly ChunkField[];
   /** The data of a datagram has a multiple of so many bytes. */
   readonly granule: bigint;
+}
+
+/** Header bytes of a chunk's datagrams, and of its last. */
+export interface Drafts {
+  readonly all: Draft;
+  readonly last: Draft;
 }
 
 export interface FormOptions {
@@ -55,7 +62,7 @@ export function planForm(
     ({ setting }) => wordOf(setting) === undefined || options.fields.has(wordOf(setting) as string),
   );
   const carried = carriedItems(one);
-  const attempt = (end: boolean | undefined): Draft | undefined => {
+  const attempt = (end: boolean | undefined, more: boolean): Draft | undefined => {
     const draft = createDraft(one, carried);
     for (const [name, value] of options.fields) {
       const shown = one.fields.find((field) => field.name === name && field.when === undefined);
@@ -68,12 +75,16 @@ export function planForm(
       if (!setValue(draft, read, (to + BigInt(setting.plus ?? 0)) / BigInt(setting.over ?? 1)))
         return undefined;
     }
-    return solve(draft, goalsOf(plan, one, end, draft)) ? draft : undefined;
+    return solve(draft, goalsOf(plan, one, { end, more }, draft)) ? draft : undefined;
   };
-  const draft = attempt(false) ?? attempt(undefined);
-  if (draft === undefined) throw unwritable("no header meets all its conditions");
-  const lastDraft = attempt(true) ?? draft;
-  return finishForm(one, draft, lastDraft, attempt(false) === undefined, settings, options);
+  const attempts = (more: boolean): Drafts | undefined => {
+    const all = attempt(false, more) ?? attempt(undefined, more);
+    return all === undefined ? undefined : { all, last: attempt(true, more) ?? all };
+  };
+  const drafts = attempts(false);
+  if (drafts === undefined) throw unwritable("no header meets all its conditions");
+  const continued = one.slices === undefined ? undefined : attempts(true);
+  return finishForm(one, drafts, continued, attempt(false, false) === undefined, settings, options);
 }
 
 function carriedItems(one: CasePlan): number[] {
@@ -90,7 +101,12 @@ function carriedItems(one: CasePlan): number[] {
   );
 }
 
-function goalsOf(plan: LayoutPlan, one: CasePlan, end: boolean | undefined, draft: Draft): Goal[] {
+function goalsOf(
+  plan: LayoutPlan,
+  one: CasePlan,
+  { end, more }: { readonly end: boolean | undefined; readonly more: boolean },
+  draft: Draft,
+): Goal[] {
   const before = plan.cases.slice(0, plan.cases.indexOf(one));
   const goals: Goal[] = [
     ...(end === true ? [{ condition: one.end, want: true }] : []),
@@ -107,7 +123,7 @@ function goalsOf(plan: LayoutPlan, one: CasePlan, end: boolean | undefined, draf
     goals.push({ condition: one.size.when, want: false });
   if (one.slices === undefined) return goals;
   const at = extentOf(draft, one.slices.at) ?? 0;
-  return [...goals, { condition: moved(one.slices.more, at), want: false }];
+  return [...goals, { condition: moved(one.slices.more, at), want: more }];
 }
 
 /** A condition on a slice header as one on the datagram. */
@@ -120,39 +136,42 @@ function moved(condition: Condition, by: number): Condition {
 
 function finishForm(
   one: CasePlan,
-  draft: Draft,
-  lastDraft: Draft,
+  drafts: Drafts,
+  continued: Drafts | undefined,
   single: boolean,
   settings: readonly PlannedSetting[],
   options: FormOptions,
 ): ScatterForm {
+  const { all: draft } = drafts;
+  const each = [...new Set([drafts, continued ?? drafts].flatMap(({ all, last }) => [all, last]))];
   const sliceAt = one.slices === undefined ? 0 : (extentOf(draft, one.slices.at) ?? 0);
-  const headerBytes = one.slices === undefined ? extentOf(draft, one.header) : sliceAt + one.slices.bytes;
-  if (headerBytes === undefined) throw unwritable("its header has no fixed length");
-  const tailBytes = tailOf(one, draft, lastDraft);
+  const shortest = one.slices === undefined ? extentOf(draft, one.header) : sliceAt + one.slices.bytes;
+  if (shortest === undefined) throw unwritable("its header has no fixed length");
+  const tailBytes = tailOf(one, each);
   const patches = placePatches(one, sliceAt);
   const length = one.slices === undefined ? one.length?.field : movedRead(one.slices.length, sliceAt);
   let granule = patches.reduce((all, { unit }) => (unit === undefined ? all : lcm(all, unit)), 1n);
-  const beside =
-    BigInt((one.length?.includesHeader ? headerBytes : 0) + tailBytes) - (one.length?.plus ?? 0n);
+  const beside = BigInt((one.length?.includesHeader ? shortest : 0) + tailBytes) - (one.length?.plus ?? 0n);
   if (length?.kind === "bytes") {
     if (beside % length.times !== 0n)
-      throw unwritable(`its length counts ${length.times} bytes, but the header has ${headerBytes}`);
+      throw unwritable(`its length counts ${length.times} bytes, but the header has ${shortest}`);
     granule = lcm(granule, length.times);
   }
   const rowBytes = one.slices === undefined ? 0 : Number(rowUnit(one));
-  const dataBytes = fullData(
-    options.datagramSize,
-    headerBytes + tailBytes,
+  const sliceBytes = one.slices?.bytes ?? 0;
+  const { most, dataBytes } = packData(options.datagramSize, shortest + tailBytes, {
     length,
     beside,
     granule,
     rowBytes,
-  );
+    sliceBytes,
+    most: continued === undefined || tailBytes > 0 ? 1 : (one.slices?.most ?? 1),
+  });
+  const headerBytes = shortest + (most - 1) * sliceBytes;
   const place = (read: Read, source: Varying, scale: Partial<Patch> = {}): Patch[] => {
     const spot = locate(draft, read);
     if (spot === undefined) throw unwritable(`its ${source} field stands where scatter cannot write`);
-    claim(draft, lastDraft, read, source);
+    claim(each, read, source);
     const { bytes, little, mask, shift, times } = spot.read;
     const at = spot.inTail ? headerBytes + spot.at - (8 - tailBytes) : spot.at;
     return [
@@ -172,12 +191,13 @@ function finishForm(
       },
     ];
   };
-  const made = patches.flatMap(({ read, source, scale }) => place(read, source, scale));
-  if (length !== undefined) made.push(...place(length, "length", { plus: beside }));
+  const placed = patches.flatMap(({ read, source, scale }) => place(read, source, scale));
+  if (length !== undefined) placed.push(...place(length, "length", { plus: beside }));
+  const made: Patch[] = one.slices === undefined ? placed : [];
   const chunkFields: ChunkField[] = [];
   const perChunk = (read: Read | undefined, to: ChunkField["to"], plus = 0n, over = 1n) => {
     if (read === undefined || read.kind === "fixed") return;
-    claim(draft, lastDraft, read, to);
+    claim(each, read, to);
     chunkFields.push({ read, to, plus, over });
   };
   perChunk(one.chunk, "id");
@@ -196,14 +216,17 @@ function finishForm(
   }
   return {
     one,
-    draft,
-    lastDraft,
+    drafts,
+    continued,
     headerBytes,
     tailBytes,
     bytes: headerBytes + tailBytes,
     dataBytes,
     rowBytes,
+    most,
+    sliceBytes,
     patches: made,
+    slicePatches: one.slices === undefined ? [] : placed,
     single,
     granule,
     chunkFields,
@@ -218,8 +241,8 @@ function sameSpot(a: Read | undefined, b: Read | undefined): boolean {
 }
 
 /** Insists that no condition has already decided a field that is to vary, and keeps the others off it. */
-function claim(draft: Draft, lastDraft: Draft, read: Read, what: string): void {
-  for (const each of new Set([draft, lastDraft])) {
+function claim(drafts: readonly Draft[], read: Read, what: string): void {
+  for (const each of drafts) {
     const spot = locate(each, read);
     if (spot === undefined) throw unwritable(`its ${what} field stands where scatter cannot write`);
     const fixed = spot.inTail ? each.tailFixed : each.headFixed;
@@ -234,11 +257,8 @@ function claim(draft: Draft, lastDraft: Draft, read: Read, what: string): void {
 }
 
 /** Bytes behind the data: what the layout trims. Fields that stand there must fit. */
-function tailOf(one: CasePlan, draft: Draft, lastDraft: Draft): number {
-  const used = Math.max(
-    ...[draft, lastDraft].map(({ tailFixed }) => lengthFromEnd(tailFixed)),
-    dynamicTail(one),
-  );
+function tailOf(one: CasePlan, drafts: readonly Draft[]): number {
+  const used = Math.max(...drafts.map(({ tailFixed }) => lengthFromEnd(tailFixed)), dynamicTail(one));
   if (one.trim === undefined || one.trim.when !== ALWAYS) {
     if (used > 0) throw unwritable("it has fields at the end, but trims nothing there");
     return 0;
@@ -247,7 +267,7 @@ function tailOf(one: CasePlan, draft: Draft, lastDraft: Draft): number {
   if (bytes < used) throw unwritable(`it has fields in the last ${used} bytes, but trims ${bytes}`);
   if (bytes > 8) throw unwritable(`it trims ${bytes} bytes, scatter writes at most 8`);
   if (typeof one.trim.by !== "number")
-    for (const each of new Set([draft, lastDraft]))
+    for (const each of drafts)
       if (!setValue(each, one.trim.by, BigInt(bytes))) throw unwritable("its trim field cannot be set");
   return bytes;
 }
@@ -273,21 +293,29 @@ function dynamicTail(one: CasePlan): number {
   );
 }
 
+interface Room {
+  readonly length: Read | undefined;
+  readonly beside: bigint;
+  readonly granule: bigint;
+  readonly rowBytes: number;
+  readonly sliceBytes: number;
+  readonly most: number;
+}
+
 /** Data of a full datagram: what the datagram and the length field have room for, in whole granules. */
-function fullData(
-  datagramSize: number,
-  around: number,
-  length: Read | undefined,
-  beside: bigint,
-  granule: bigint,
-  rowBytes: number,
-): number {
-  const room = BigInt(datagramSize - around);
-  const said = length === undefined ? room : largest(length) - beside;
-  const most = said < room ? said : room;
-  if (rowBytes > 0 && most >= BigInt(rowBytes)) return rowBytes;
-  const bytes = most < 0n ? 0n : (most / granule) * granule;
-  if (bytes > 0n) return Number(bytes);
+function packData(datagramSize: number, around: number, room: Room): Packing {
+  const { length, beside, rowBytes, sliceBytes, most } = room;
+  const granule = Number(room.granule);
+  const left = (slices: number) => {
+    const bytes = BigInt(datagramSize - around - (slices - 1) * sliceBytes);
+    const said = length === undefined ? bytes : largest(length) - beside;
+    return Number(said < bytes ? said : bytes);
+  };
+  const packing =
+    rowBytes > 0
+      ? packRows(rowBytes, granule, most, left)
+      : { most: 1, dataBytes: Math.floor(left(1) / granule) * granule };
+  if (packing.dataBytes > 0) return packing;
   throw layoutError(
     [],
     `datagrams of ${datagramSize} bytes have no room for data beside ${around} of header and tail`,

@@ -1,5 +1,6 @@
 import {
   CUT_BY_DATAGRAM,
+  CUT_BYTES,
   CUT_CHUNK,
   CUT_DATA,
   CUT_FLAGS,
@@ -16,6 +17,7 @@ import {
   SEND_DATA,
   SEND_DATA_LENGTH,
   SEND_HEADER,
+  SEND_HEADER_LENGTH,
 } from "../kernels/structs.js";
 import { WASM } from "../kernels/webassembly.js";
 import { compileLayout } from "./compile.js";
@@ -24,11 +26,11 @@ import { unwritable } from "./scatter-errors.js";
 import type { ScatterForm } from "./scatter-plan.js";
 import type { Layout } from "./types.js";
 
-const REGION = 1024;
 const TABLE = 8192;
 const DATAGRAM = 8256;
 const CUT = 8320;
 const BYTES = 16384;
+const REGION = 2 ** 17; // behind the largest datagram
 
 /** Makes the datagrams of a small chunk and reads them back with the layout's own cut program. */
 export function verifyScatter(
@@ -43,7 +45,8 @@ export function verifyScatter(
   const scatterer = plan.instantiate(memory, REGION);
   const view = new DataView(memory.buffer);
   const bytes = new Uint8Array(memory.buffer);
-  const chunk = form.single ? form.dataBytes : form.dataBytes + Number(form.granule);
+  const { most, rowBytes } = form;
+  const chunk = form.single ? form.dataBytes : form.dataBytes + (most > 1 ? rowBytes : Number(form.granule));
   const { datagrams, id } = scatterer.begin(chunk, 0);
   for (let index = 0; index < datagrams; index++) {
     view.setUint32(TABLE + SEND_HEADER, BYTES, true);
@@ -51,28 +54,32 @@ export function verifyScatter(
     const data = view.getUint32(TABLE + SEND_DATA, true);
     const length = view.getUint32(TABLE + SEND_DATA_LENGTH, true);
     // The tail moves behind the data, of which only the first bytes are looked at.
-    const whole = plan.headerBytes + length + plan.tailBytes;
+    const header = view.getUint32(TABLE + SEND_HEADER_LENGTH, true);
+    const whole = header + length + plan.tailBytes;
     if (whole > 65_535) throw unwritable(`a datagram of ${whole} bytes is too large`);
-    const tail = bytes.slice(BYTES + plan.headerBytes, BYTES + plan.headerBytes + plan.tailBytes);
-    bytes.fill(0, BYTES + plan.headerBytes, BYTES + whole);
-    bytes.set(tail, BYTES + plan.headerBytes + length);
+    const tail = bytes.slice(BYTES + header, BYTES + header + plan.tailBytes);
+    bytes.fill(0, BYTES + header, BYTES + whole);
+    bytes.set(tail, BYTES + header + length);
     view.setUint32(DATAGRAM + DATAGRAM_HEAD, BYTES, true);
     view.setUint32(DATAGRAM + DATAGRAM_HEAD_LENGTH, Math.min(whole, DATAGRAM_HEAD_LIMIT), true);
     view.setUint32(DATAGRAM + DATAGRAM_LENGTH, whole, true);
     view.setUint32(DATAGRAM + DATAGRAM_TAIL, BYTES + whole, true);
     const cuts = program.cut(DATAGRAM, 1, CUT, compiled.cutsPerDatagram);
-    const flags = view.getUint32(CUT + CUT_FLAGS, true);
-    const position = view.getBigUint64(CUT + CUT_POSITION, true);
-    if (cuts !== 1 || (flags & CUT_WHAT) !== CUT_IS_DATA)
-      throw unwritable("its own rules would not read them as data");
-    if (
-      view.getUint32(CUT + CUT_DATA, true) !== plan.headerBytes ||
-      view.getUint32(CUT + CUT_LENGTH, true) !== length
-    )
-      throw unwritable("their data would be read as another slice");
-    if (compiled.placement.by === "offset" && position !== BigInt(flags & CUT_BY_DATAGRAM ? index : data))
-      throw unwritable("their data would be read as belonging elsewhere");
-    if ((flags & CUT_HAS_CHUNK) !== 0 && view.getBigUint64(CUT + CUT_CHUNK, true) !== id)
-      throw unwritable("their chunk would be read as another");
+    if (cuts < 1) throw unwritable("its own rules would not read them as data");
+    let read = 0;
+    for (let cut = CUT; cut < CUT + cuts * CUT_BYTES; cut += CUT_BYTES) {
+      const flags = view.getUint32(cut + CUT_FLAGS, true);
+      const position = view.getBigUint64(cut + CUT_POSITION, true);
+      if ((flags & CUT_WHAT) !== CUT_IS_DATA) throw unwritable("its own rules would not read them as data");
+      if (view.getUint32(cut + CUT_DATA, true) !== header + read)
+        throw unwritable("their data would be read as another slice");
+      const place = BigInt(flags & CUT_BY_DATAGRAM ? index : data + read);
+      if (compiled.placement.by === "offset" && position !== place)
+        throw unwritable("their data would be read as belonging elsewhere");
+      if ((flags & CUT_HAS_CHUNK) !== 0 && view.getBigUint64(cut + CUT_CHUNK, true) !== id)
+        throw unwritable("their chunk would be read as another");
+      read += view.getUint32(cut + CUT_LENGTH, true);
+    }
+    if (read !== length) throw unwritable("their data would be read as another slice");
   }
 }

@@ -13,9 +13,10 @@ import {
   STATE_SEQUENCE,
   STATE_SIZE,
   STATE_TEMPLATE,
+  templateStride,
 } from "./scatter-emit.js";
 import { unwritable } from "./scatter-errors.js";
-import { planForm, type ScatterForm } from "./scatter-plan.js";
+import { type Drafts, planForm, type ScatterForm } from "./scatter-plan.js";
 import { type Draft, locate } from "./scatter-solve.js";
 import { verifyScatter } from "./scatter-verify.js";
 import type { Layout } from "./types.js";
@@ -33,7 +34,7 @@ export interface ScatterLayoutOptions {
 /** A layout turned round: it makes the headers of the datagrams that carry a chunk. */
 export interface ScatterPlan {
   readonly name: string;
-  /** Bytes before the data of each datagram. */
+  /** Bytes before the data of a datagram, at most: fewer where it has fewer slices (SEND_HEADER_LENGTH). */
   readonly headerBytes: number;
   /** Bytes behind the data of each datagram; written behind the header. */
   readonly tailBytes: number;
@@ -85,7 +86,7 @@ export function compileScatter(layout: Layout, options: ScatterLayoutOptions = {
   const after = wanted(planControl(scatter.after));
   const stop = wanted(planControl(scatter.stop));
   const module = compileModule(emitHeaderProgram(form));
-  const templateBytes = Math.ceil(form.bytes / 8) * 8;
+  const templateBytes = form.most * templateStride(form);
   const scatterPlan: ScatterPlan = {
     name: plan.name,
     headerBytes: form.headerBytes,
@@ -187,17 +188,18 @@ function beginChunk(state: State, bytes: number, ordinal: bigint): { id: bigint;
   state.chunk = { id, size: words.bytes, datagrams: words.datagrams, sequence: state.sequence };
   const view = new DataView(memory.buffer);
   const all = new Uint8Array(memory.buffer);
-  [form.draft, form.lastDraft].forEach((draft, index) => {
+  (["all", "last"] as const).forEach((which, index) => {
+    const drafts = [form.drafts, form.continued ?? form.drafts].map((each) => each[which]);
     for (const { read, to, plus, over } of form.chunkFields) {
       const value = (words[to] + plus) / over;
       const fits = to === "step" || to === "id" ? value & largest(read) : value;
       if (fits > largest(read))
         throw layoutError([], `a chunk of ${bytes} bytes is larger than this layout can say`);
-      writeBits(draft, read, fits);
+      for (const draft of drafts) writeBits(draft, read, fits);
     }
     const at = region + STATE_SIZE + index * templateBytes;
-    all.set(draft.head.subarray(0, form.headerBytes), at);
-    all.set(draft.tail.subarray(8 - form.tailBytes), at + form.headerBytes);
+    for (let slices = 1; slices <= form.most; slices++)
+      all.set(templateOf(form, which, slices), at + (slices - 1) * templateStride(form));
     view.setUint32(region + (index === 0 ? STATE_TEMPLATE : STATE_LAST_TEMPLATE), at, true);
   });
   view.setUint32(region + STATE_LAST, datagrams - 1, true);
@@ -207,9 +209,25 @@ function beginChunk(state: State, bytes: number, ordinal: bigint): { id: bigint;
   return { id, datagrams };
 }
 
+/** Header and tail of a datagram with so many slices; all but the last slice's header say that another follows. */
+function templateOf(form: ScatterForm, which: keyof Drafts, slices: number): Uint8Array {
+  const { headerBytes, sliceBytes, tailBytes, bytes, most } = form;
+  const last = form.drafts[which];
+  const { head } = slices === 1 ? last : (form.continued ?? form.drafts)[which];
+  const sliceAt = headerBytes - most * sliceBytes;
+  const template = new Uint8Array(bytes);
+  template.set(head.subarray(0, sliceAt + sliceBytes));
+  for (let slice = 1; slice < slices; slice++) {
+    const from = slice === slices - 1 ? last.head : head;
+    template.set(from.subarray(sliceAt, sliceAt + sliceBytes), sliceAt + slice * sliceBytes);
+  }
+  template.set(last.tail.subarray(8 - tailBytes), headerBytes);
+  return template;
+}
+
 function countDatagrams(form: ScatterForm, bytes: number): number {
-  const { dataBytes, rowBytes } = form;
-  if (rowBytes === 0) return Math.max(1, Math.ceil(bytes / dataBytes));
+  const { dataBytes, rowBytes, most } = form;
+  if (rowBytes === 0 || most > 1) return Math.max(1, Math.ceil(bytes / dataBytes));
   const rows = Math.floor(bytes / rowBytes);
   return Math.max(1, rows * Math.ceil(rowBytes / dataBytes) + Math.ceil((bytes % rowBytes) / dataBytes));
 }

@@ -157,7 +157,7 @@ export const anyDatagram: fc.Arbitrary<Uint8Array> = fc.oneof(
     .map((bytes) => Uint8Array.from(bytes)),
 );
 
-const places = ["sequence", "datagram", "bytes", "half", "slices"] as const;
+const places = ["sequence", "datagram", "bytes", "half", "slices", "rows"] as const;
 const SOURCE_BYTES = 3;
 
 /** What a writable layout is made of: its fields stand side by side, in a random order, with gaps. */
@@ -177,6 +177,10 @@ const choices = fc.record({
   sized: fc.boolean(),
   ids: fc.constantFrom<"counter" | "opaque">("counter", "opaque"),
   base: fc.integer({ min: 0, max: 5 }),
+  /** Bytes from row to row, also those that do not hold whole columns; bytes of a column. */
+  row: fc.constantFrom(40, 60, 120, 333, 360, 420, 660, 1000, 2400),
+  column: fc.constantFrom(1, 2, 2.5, 3, 3.75),
+  most: fc.integer({ min: 1, max: 5 }),
   optionalPart: fc.boolean(),
   otherCase: fc.boolean(),
 });
@@ -208,6 +212,20 @@ function layOut(choice: Choice): { of: (name: string) => BytesField; end: number
 }
 
 function placeOf(choice: Choice, field: Field, at: number): Pick<Layout, "place" | "slices"> {
+  if (choice.place === "rows")
+    return {
+      slices: {
+        at,
+        bytes: 7,
+        more: { field: { at: 4, bytes: 1, mask: "0x80" }, is: "0x80" },
+        length: { at: 0, bytes: 2 },
+        place: [
+          { field: { at: 2, bytes: 2 }, unit: choice.row },
+          { field: { at: 4, bytes: 2, mask: "0x7fff" }, unit: choice.column },
+        ],
+        most: choice.most,
+      },
+    };
   if (choice.place === "slices")
     return {
       slices: {
@@ -227,7 +245,7 @@ function placeOf(choice: Choice, field: Field, at: number): Pick<Layout, "place"
 const byPlace: fc.Arbitrary<Layout> = choices.map((choice) => {
   const { of, end: at } = layOut(choice);
   const flag = (mask: string): Match => ({ field: { ...of("flags"), mask }, is: mask });
-  const sliced = choice.place === "slices";
+  const sliced = choice.place === "slices" || choice.place === "rows";
   const header = (more: number): Length => {
     if (sliced || !choice.optionalPart) return at + more;
     return { base: at + more, add: [{ plus: 4, when: flag("0x10") }] };

@@ -85,17 +85,21 @@ function travel(
 ): Trip {
   const send = makeSender(plan);
   const sent: Sent[] = [];
-  const all: { datagram: Uint8Array; mayBeLost: boolean }[] = [];
+  const all: { datagram: Uint8Array; data: number; mayBeLost: boolean }[] = [];
   for (const [ordinal, size] of sizes.entries()) {
     const bytes = Uint8Array.from({ length: size }, (_, i) => (ordinal * 37 + i * 7 + (i >> 8)) & 255);
-    const { id, before, data, datagrams } = send(bytes, first + ordinal);
+    const { id, before, data, datagrams, lengths } = send(bytes, first + ordinal);
     sent.push({ id, bytes });
     for (const [index, datagram] of datagrams.entries())
-      all.push({ datagram, mayBeLost: index > before && index < before + data - 1 });
+      all.push({
+        datagram,
+        data: lengths[index - before] ?? 0,
+        mayBeLost: index > before && index < before + data - 1,
+      });
   }
   const gone = new Set(fate.losses.filter((index) => all[index]?.mayBeLost));
   const lost = { bytes: 0, datagrams: gone.size };
-  for (const index of gone) lost.bytes += all[index].datagram.length - plan.headerBytes - plan.tailBytes;
+  for (const index of gone) lost.bytes += all[index].data;
   const left = all
     // The very first keeps its turn: it tells where a counter stands, which may be about to start again.
     .map(({ datagram }, index) => ({
@@ -157,6 +161,9 @@ const forms: {
 }[] = [
   { layout: "rtp", unit: 1 },
   { layout: "rfc4175", parameters: { stride: 480, pixel: 2.5 }, unit: 480 },
+  { layout: "rfc4175", parameters: { stride: 90, pixel: 2.5 }, unit: 90 },
+  { layout: "rfc4175", parameters: { stride: 128, pixel: 2 }, unit: 128 },
+  { layout: "rfc4175", parameters: { stride: 1288, pixel: 2 }, unit: 1288 },
   { layout: "gvsp", unit: 1 },
   { layout: "gvsp", variant: "extended", unit: 1 },
   { layout: "gvsp", variant: "multi-part", unit: 1 },

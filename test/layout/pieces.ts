@@ -1,5 +1,5 @@
 // Whole datagrams out of a scatter plan: header, slice of the chunk, tail.
-import { SEND_DATA, SEND_DATA_LENGTH, SEND_HEADER } from "../../src/kernels/structs.js";
+import { SEND_DATA, SEND_DATA_LENGTH, SEND_HEADER, SEND_HEADER_LENGTH } from "../../src/kernels/structs.js";
 import { WASM } from "../../src/kernels/webassembly.js";
 import type { ScatterPlan } from "../../src/layout/scatter.js";
 
@@ -9,6 +9,8 @@ export interface SentChunk {
   readonly before: number;
   readonly data: number;
   readonly datagrams: Uint8Array[];
+  /** Bytes of the chunk in each datagram of data. */
+  readonly lengths: readonly number[];
 }
 
 export type Sender = (chunk: Uint8Array, ordinal: number) => SentChunk;
@@ -26,6 +28,7 @@ export function makeSender(plan: ScatterPlan): Sender & { stops(): Uint8Array[] 
   const send: Sender = (chunk, ordinal) => {
     const { id, before, datagrams, after } = scatterer.begin(chunk.length, ordinal);
     const made: Uint8Array[] = [];
+    const lengths: number[] = [];
     for (let index = 0; index < before; index++)
       made.push(control((address) => scatterer.control(index, address)));
     for (let index = 0; index < datagrams; index++) {
@@ -33,7 +36,8 @@ export function makeSender(plan: ScatterPlan): Sender & { stops(): Uint8Array[] 
       scatterer.headers(table, index, 1);
       const data = view.getUint32(table + SEND_DATA, true);
       const length = view.getUint32(table + SEND_DATA_LENGTH, true);
-      const tail = header + plan.headerBytes;
+      const tail = header + view.getUint32(table + SEND_HEADER_LENGTH, true);
+      lengths.push(length);
       made.push(
         Uint8Array.from([
           ...bytes.subarray(header, tail),
@@ -44,7 +48,7 @@ export function makeSender(plan: ScatterPlan): Sender & { stops(): Uint8Array[] 
     }
     for (let index = 0; index < after; index++)
       made.push(control((address) => scatterer.control(before + index, address)));
-    return { id, before, data: datagrams, datagrams: made };
+    return { id, before, data: datagrams, datagrams: made, lengths };
   };
   const stops = () =>
     Array.from({ length: scatterer.stops }, (_, index) =>

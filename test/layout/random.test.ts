@@ -65,6 +65,7 @@ test("the shipped layouts read random datagrams as the plain interpreter does", 
 });
 
 test("what scatter makes of a random layout reads back as what it was", () => {
+  let severalSlices = false;
   fc.assert(
     fc.property(writableLayout, fc.integer({ min: 1, max: 400 }), fc.nat(300), (layout, units, ordinal) => {
       const compiled = compileLayout(parseLayout(JSON.parse(JSON.stringify(layout))));
@@ -75,25 +76,29 @@ test("what scatter makes of a random layout reads back as what it was", () => {
       const back = new Uint8Array(chunk.length);
       let at = 0;
       datagrams.forEach((datagram, index) => {
-        const [cut, ...others] = cuts[index];
-        assert.equal(others.length, 0);
-        assert.deepEqual([cut], referenceCuts(compiled.plan, datagram));
-        assert.equal(cut.flags & CUT_WHAT, CUT_IS_DATA);
-        if (layout.end !== undefined)
-          assert.equal((cut.flags & CUT_END) !== 0, index === datagrams.length - 1);
-        assert.equal(cut.chunk, id);
-        assert.equal(compiled.streamText(cut.stream, 0n), `source=${0xabcdef}`);
-        const place =
-          cut.flags & CUT_BY_DATAGRAM ? Number(cut.position) * plan.dataBytes : Number(cut.position);
-        if (compiled.placement.by === "sequence") assert.equal(Number(cut.position), index);
-        back.set(
-          datagram.subarray(cut.data, cut.data + cut.length),
-          compiled.placement.by === "offset" ? place : at,
-        );
-        at += cut.length;
+        assert.ok(datagram.length <= 300);
+        assert.deepEqual(cuts[index], referenceCuts(compiled.plan, datagram));
+        cuts[index].forEach((cut, slice) => {
+          assert.equal(cut.flags & CUT_WHAT, CUT_IS_DATA);
+          const last = index === datagrams.length - 1 && slice === cuts[index].length - 1;
+          if (layout.end !== undefined) assert.equal((cut.flags & CUT_END) !== 0, last);
+          assert.equal(cut.chunk, id);
+          assert.equal(compiled.streamText(cut.stream, 0n), `source=${0xabcdef}`);
+          const place =
+            cut.flags & CUT_BY_DATAGRAM ? Number(cut.position) * plan.dataBytes : Number(cut.position);
+          if (compiled.placement.by === "sequence") assert.equal(Number(cut.position), index);
+          back.set(
+            datagram.subarray(cut.data, cut.data + cut.length),
+            compiled.placement.by === "offset" ? place : at,
+          );
+          at += cut.length;
+        });
+        severalSlices ||= cuts[index].length > 1;
       });
+      assert.equal(at, chunk.length);
       assert.deepEqual(back, chunk);
     }),
     { numRuns: 500 },
   );
+  assert.ok(severalSlices, "no datagram had several slices");
 });

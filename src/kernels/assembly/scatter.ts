@@ -18,6 +18,7 @@ import {
   SEND_DATA,
   SEND_DATA_LENGTH,
   SEND_HEADER,
+  SEND_HEADER_LENGTH,
   SEND_SIZE,
 } from "../structs";
 import { addReference, frameMask, releaseFrame, takeFrame } from "./arena";
@@ -102,9 +103,9 @@ export function scatterFrames(table: u32, count: u32, headroom: u32): u32 {
 }
 
 /**
- * Appends packets to the burst, as entries [0, count) of a SEND table describe them: `header` bytes at the
- * entry's address, data of the chunk whose pieces `list` names, `tail` bytes that lie behind the header. The
- * data goes by reference or, with `linear`, is copied into the head's frame, where it must fit. An address of
+ * Appends packets to the burst, as entries [0, count) of a SEND table describe them: the header at the entry's
+ * address, data of the chunk whose pieces `list` names, `tail` bytes that lie behind the header. The data goes
+ * by reference or, with `linear`, is copied into the head's frame, where it must fit. An address of
  * 0 means no head at all. Returns how many it made: fewer where the burst is full or a frame has too many
  * references; the frames of the heads that were not used are freed.
  */
@@ -114,7 +115,6 @@ export function scatterPackets(
   pieces: u32,
   table: u32,
   count: u32,
-  header: u32,
   tail: u32,
   linear: bool,
 ): u32 {
@@ -126,7 +126,7 @@ export function scatterPackets(
   for (let entry: u32 = 0; entry < count; entry++) {
     const at = table + entry * SEND_SIZE;
     const start = used;
-    if (!build(list, pieces, at, header, tail, linear)) {
+    if (!build(list, pieces, at, tail, linear)) {
       for (let back = start; back < used; back++)
         releaseFrame(load<u32>(descs + back * DESC_SIZE, DESC_ADDR));
       used = start;
@@ -149,8 +149,9 @@ export function scatterPackets(
 
 let headUsed: bool = false; // whether the packet that failed had put its head among the descriptors
 
-function build(list: u32, pieces: u32, entry: u32, header: u32, tail: u32, linear: bool): bool {
+function build(list: u32, pieces: u32, entry: u32, tail: u32, linear: bool): bool {
   const head = load<u32>(entry, SEND_HEADER);
+  const header = load<u32>(entry, SEND_HEADER_LENGTH);
   const from = load<u32>(entry, SEND_DATA);
   const length = load<u32>(entry, SEND_DATA_LENGTH);
   headUsed = false;
