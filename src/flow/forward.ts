@@ -173,7 +173,7 @@ function stepper(arena: ArenaMemory, stage: ForwardStage | undefined): (one: Dir
   /** Sends what the edge has prepared; false when the sink has not looked at all of it. */
   function sendPrepared(one: Direction): boolean {
     const { burst, edge, sink } = one;
-    one.next = sink.send(burst, one.next);
+    one.next = sink.send(burst, one.next, edge.spare === 0);
     if (one.next < u32[(burst + BURST_PACKETS) >>> 2]) return false;
     if (edge.spare === 0) return true;
     const cut = u32[(edge.spare + BURST_PACKETS) >>> 2];
@@ -200,7 +200,8 @@ function stepper(arena: ArenaMemory, stage: ForwardStage | undefined): (one: Dir
       one.next = 0;
       if (one.again) one.again = edge.prepare(burst);
       else {
-        throwFault(arena, burst, kernels.burstRelease(burst, one.tally.offset));
+        if (u32[(burst + BURST_PACKETS) >>> 2] > 0)
+          throwFault(arena, burst, kernels.burstRelease(burst, one.tally.offset));
         return packets;
       }
     }

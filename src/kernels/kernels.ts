@@ -77,7 +77,7 @@ export interface Kernels {
     addresses: number,
   ): number;
   nullReceive(state: number, burst: number, most: number, length: number): number;
-  nullSend(state: number, burst: number, first: number): number;
+  nullSend(state: number, burst: number, first: number, over: number): number;
   xdpFill(queue: number, most: number): number;
   xdpReceive(queue: number, burst: number, most: number, seconds: number, nanoseconds: number): number;
   xdpSend(queue: number, burst: number, first: number, fragments: number): number;

@@ -175,8 +175,8 @@ export const OWNER_SHARED = 1023;
 export const MAGAZINE_NEXT = 0; // u32, number of the next magazine in the depot's stack
 export const MAGAZINE_COUNT = 4; // u32
 export const MAGAZINE_ENTRIES = 64; // u32 frame addresses
-export const MAGAZINE_CAPACITY = 64; // a burst's worth; their words in the frame table are twice APART
-export const MAGAZINE_SIZE = 384;
+export const MAGAZINE_CAPACITY = 128; // a burst's worth; their words in the frame table are four times APART
+export const MAGAZINE_SIZE = 640;
 
 // What a null: port, or a forwarding edge, keeps in the arena: 128 bytes.
 export const NULL_PACKETS = 0; // f64, sent

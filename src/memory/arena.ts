@@ -127,6 +127,9 @@ export function shareArena(arena: ArenaMemory): ArenaShare {
   return { memory: arena.memory, control: arena.control };
 }
 
+/** So many magazines, and their frames' words in the table, take more than a page. */
+const MAGAZINES_APART = 8;
+
 function alignUp(value: number, to: number): number {
   return Math.ceil(value / to) * to;
 }
@@ -160,18 +163,20 @@ function layOut(u32: Uint32Array<SharedArrayBuffer>, bytes: number, frameSize: n
   set(CONTROL_OWNERS, owners);
   set(CONTROL_LOOPS, loops);
   set(CONTROL_POISON, process.env.MILLRACE_POISON === "1" ? 1 : 0);
-  let frame = 1;
-  for (let number = 1; number < magazineCount; number++) {
+  const stack = (number: number) => {
     const at = magazines + number * MAGAZINE_SIZE;
-    let count = 0;
     // Frame 0 is left out of the first; every other holds frames whose words fill whole lines of the table.
-    for (; frame < Math.min(number * MAGAZINE_CAPACITY, poolFrames); count++, frame++)
-      u32[(at + MAGAZINE_ENTRIES + 4 * count) >>> 2] = frame * frameSize;
+    const first = Math.max(1, (number - 1) * MAGAZINE_CAPACITY);
+    const count = number <= fullMagazines ? number * MAGAZINE_CAPACITY - first : 0;
+    for (let i = 0; i < count; i++) u32[(at + MAGAZINE_ENTRIES + 4 * i) >>> 2] = (first + i) * frameSize;
     u32[(at + MAGAZINE_COUNT) >>> 2] = count;
-    const stack = count > 0 ? CONTROL_DEPOT_FULL : CONTROL_DEPOT_EMPTY;
-    u32[(at + MAGAZINE_NEXT) >>> 2] = u32[(control + stack) >>> 2];
-    set(stack, number);
-  }
+    const depot = count > 0 ? CONTROL_DEPOT_FULL : CONTROL_DEPOT_EMPTY;
+    u32[(at + MAGAZINE_NEXT) >>> 2] = u32[(control + depot) >>> 2];
+    set(depot, number);
+  };
+  // Processors fetch ahead, up to the page's end: what two workers take one after the other lies pages apart.
+  for (let offset = 1; offset <= MAGAZINES_APART; offset++)
+    for (let number = offset; number < magazineCount; number += MAGAZINES_APART) stack(number);
   u32[(owners + OWNER_PARENT) >>> 2] = 1; // owner 0 means free and is never handed out
   set(CONTROL_MAGIC, CONTROL_MAGIC_VALUE);
   return control;

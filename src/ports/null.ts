@@ -6,7 +6,7 @@ import { checkParameters, type Locator, numberParameter } from "./locator.js";
 import type { PortDriver } from "./port.js";
 
 /** Packets that a burst brings at once. */
-const BURST = 64;
+const BURST = 128;
 
 /**
  * Opens `null:`, which brings packets without end, `size=` bytes each (64) in frames of the pool, and frees what
@@ -46,8 +46,10 @@ export async function openNull(arena: ArenaMemory, locator: Locator): Promise<Po
       received += packets;
       return packets;
     },
-    send: (burst, first) =>
-      last === undefined ? throwFault(arena, burst, kernels.nullSend(state, burst, first)) : first,
+    send: (burst, first, over = false) =>
+      last === undefined
+        ? throwFault(arena, burst, kernels.nullSend(state, burst, first, over ? 1 : 0))
+        : first,
     readable: async (signal) => signal.throwIfAborted(),
     writable: async (signal) => signal.throwIfAborted(),
     counters: () => ({

@@ -76,9 +76,10 @@ export interface PortDriver {
   receive(burst: number): number;
   /**
    * Takes packets with verdict PASS from number `first` on, in order, and marks them VERDICT_MOVED. Returns the
-   * first number it did not look at; fewer than all means that the port is full.
+   * first number it did not look at; fewer than all means that the port is full. With `over`, nobody looks at the
+   * burst afterwards: when it goes as a whole, the port may leave it empty and spare its user the release.
    */
-  send(burst: number, first: number): number;
+  send(burst: number, first: number, over?: boolean): number;
   /**
    * Instead of receive(): writes packets straight into the capture file whose OUTPUT_ structure (snap length 64 at
    * least) is at `output`, up to `most`, until its block is full. Returns how many. Only where nobody else looks at them.

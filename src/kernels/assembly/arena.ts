@@ -103,7 +103,8 @@ function refill(): bool {
   return true;
 }
 
-function makeRoom(): void {
+/** Another magazine in use instead of one that is full; it has room. */
+export function makeRoom(): void {
   const loaded = load<u32>(selfEntry, OWNER_LOADED);
   const previous = load<u32>(selfEntry, OWNER_PREVIOUS);
   if (load<u32>(magazines + previous * MAGAZINE_SIZE, MAGAZINE_COUNT) == 0) {

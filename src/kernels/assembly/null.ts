@@ -26,6 +26,7 @@ import {
 import {
   frameShift,
   loadedMagazine,
+  makeRoom,
   nextMagazine,
   plainFrames,
   releaseFrame,
@@ -33,10 +34,10 @@ import {
   wordOf,
 } from "./arena";
 import { Frame2048, Frame4096, singles } from "./four";
-import { descriptorFault } from "./ring";
+import { burstClear, descriptorFault } from "./ring";
 
 const HEADROOM: u32 = 256;
-const STAGGER: u32 = 15 << 6;
+const STAGGER: u32 = 31 << 6; // of 4,096; half of it of 2,048
 
 /**
  * Appends up to `most` packets of `length` bytes to the burst, each in a fresh frame whose bytes are what they
@@ -75,87 +76,97 @@ function fill<Frame>(state: u32, burst: u32, entries: u32, frames: u32, length: 
   const shift: u32 = 10 + <u32>sizeof<Frame>();
   const size: u32 = 1 << shift;
   const packets = load<u32>(burst, BURST_PACKETS);
-  let number = load<u32>(burst, BURST_COUNT);
+  const number = load<u32>(burst, BURST_COUNT);
   let desc = load<u32>(burst, BURST_DESCS) + number * DESC_SIZE;
-  let meta = load<u32>(burst, BURST_METAS) + (packets << META_SHIFT);
-  let start = load<u32>(burst, BURST_STARTS) + (packets << 2);
   const headroom: u32 = length + HEADROOM <= size ? HEADROOM : 0;
   const rest = pin(state, i32x4(headroom, 0, length, 0));
-  const spread: u32 = length + HEADROOM + STAGGER <= size ? STAGGER : 0;
+  const widest: u32 = shift == 12 ? STAGGER : (STAGGER >> 1) & -64;
+  const spread: u32 = length + HEADROOM + widest <= size ? widest : 0;
   const stagger = pin(state, i32x4(spread, 0, 0, 0));
-  const wire = pin(state, i32x4(length, 0, 0, 0)); // META_WIRE_LENGTH and what follows it
-  const nothing = i32x4.splat(0);
   const owned = soleWord();
   const words = wordOf(0);
   const end = entries + (frames << 2);
-  while (entries < end) {
-    const most = entries + 16 <= end ? 4 : (end - entries) >> 2;
+  for (; entries + 16 <= end; entries += 16) {
     store<u32>(words + ((load<u32>(entries) >> shift) << 2), owned);
-    const first = v128.load32_zero(entries);
-    v128.store(desc, i32x4.add(i32x4.add(first, rest), v128.and(i32x4.shr_u(first, shift - 6), stagger)));
-    v128.store(meta, nothing);
-    v128.store(meta, wire, META_WIRE_LENGTH);
-    store<u32>(start, number);
-    if (most == 4) {
-      store<u32>(words + ((load<u32>(entries, 4) >> shift) << 2), owned);
-      store<u32>(words + ((load<u32>(entries, 8) >> shift) << 2), owned);
-      store<u32>(words + ((load<u32>(entries, 12) >> shift) << 2), owned);
-      const second = v128.load32_zero(entries, 4);
-      const third = v128.load32_zero(entries, 8);
-      const fourth = v128.load32_zero(entries, 12);
-      v128.store(
-        desc,
-        i32x4.add(i32x4.add(second, rest), v128.and(i32x4.shr_u(second, shift - 6), stagger)),
-        DESC_SIZE,
-      );
-      v128.store(
-        desc,
-        i32x4.add(i32x4.add(third, rest), v128.and(i32x4.shr_u(third, shift - 6), stagger)),
-        2 * DESC_SIZE,
-      );
-      v128.store(
-        desc,
-        i32x4.add(i32x4.add(fourth, rest), v128.and(i32x4.shr_u(fourth, shift - 6), stagger)),
-        3 * DESC_SIZE,
-      );
-      v128.store(meta, nothing, META_SIZE);
-      v128.store(meta, wire, META_SIZE + META_WIRE_LENGTH);
-      v128.store(meta, nothing, 2 * META_SIZE);
-      v128.store(meta, wire, 2 * META_SIZE + META_WIRE_LENGTH);
-      v128.store(meta, nothing, 3 * META_SIZE);
-      v128.store(meta, wire, 3 * META_SIZE + META_WIRE_LENGTH);
-      store<u32>(start, number + 1, 4);
-      store<u32>(start, number + 2, 8);
-      store<u32>(start, number + 3, 12);
-      number += 4;
-      entries += 16;
-      desc += 4 * DESC_SIZE;
-      meta += 4 * META_SIZE;
-      start += 16;
-    } else {
-      number++;
-      entries += 4;
-      desc += DESC_SIZE;
-      meta += META_SIZE;
-      start += 4;
-    }
+    store<u32>(words + ((load<u32>(entries, 4) >> shift) << 2), owned);
+    store<u32>(words + ((load<u32>(entries, 8) >> shift) << 2), owned);
+    store<u32>(words + ((load<u32>(entries, 12) >> shift) << 2), owned);
+    describe<Frame>(desc, v128.load32_zero(entries), rest, stagger);
+    describe<Frame>(desc + DESC_SIZE, v128.load32_zero(entries, 4), rest, stagger);
+    describe<Frame>(desc + 2 * DESC_SIZE, v128.load32_zero(entries, 8), rest, stagger);
+    describe<Frame>(desc + 3 * DESC_SIZE, v128.load32_zero(entries, 12), rest, stagger);
+    desc += 4 * DESC_SIZE;
   }
+  for (; entries < end; entries += 4) {
+    store<u32>(words + ((load<u32>(entries) >> shift) << 2), owned);
+    describe<Frame>(desc, v128.load32_zero(entries), rest, stagger);
+    desc += DESC_SIZE;
+  }
+  const metas = load<u32>(burst, BURST_METAS) + (packets << META_SHIFT);
+  stampAll(state, metas, load<u32>(burst, BURST_STARTS) + (packets << 2), frames, number, length);
   store<u32>(burst, packets + frames, BURST_PACKETS);
-  store<u32>(burst, number, BURST_COUNT);
+  store<u32>(burst, number + frames, BURST_COUNT);
+}
+
+function describe<Frame>(desc: u32, frame: v128, rest: v128, stagger: v128): void {
+  const shift: u32 = 10 + <u32>sizeof<Frame>();
+  v128.store(desc, i32x4.add(i32x4.add(frame, rest), v128.and(i32x4.shr_u(frame, shift - 6), stagger)));
+}
+
+/**
+ * Metadata of `count` packets of one descriptor each, from descriptor `number` on. Mostly it is there already from
+ * the burst before, and a look costs less than a store: written only where it is not.
+ */
+function stampAll(state: u32, metas: u32, starts: u32, count: u32, number: u32, length: u32): void {
+  const wire = pin(state, i32x4(length, 0, 0, 0)); // META_WIRE_LENGTH and what follows it
+  let numbers = i32x4.add(i32x4.splat(number), i32x4(0, 1, 2, 3));
+  let wrong = i32x4.splat(0);
+  let meta = metas;
+  let start = starts;
+  const fours = starts + ((count & -4) << 2);
+  for (; start < fours; start += 16) {
+    const zero = v128.or(
+      v128.or(v128.load(meta), v128.load(meta, META_SIZE)),
+      v128.or(v128.load(meta, 2 * META_SIZE), v128.load(meta, 3 * META_SIZE)),
+    );
+    const ab = v128.or(
+      v128.xor(v128.load(meta, META_WIRE_LENGTH), wire),
+      v128.xor(v128.load(meta, META_SIZE + META_WIRE_LENGTH), wire),
+    );
+    const cd = v128.or(
+      v128.xor(v128.load(meta, 2 * META_SIZE + META_WIRE_LENGTH), wire),
+      v128.xor(v128.load(meta, 3 * META_SIZE + META_WIRE_LENGTH), wire),
+    );
+    wrong = v128.or(v128.or(wrong, zero), v128.or(v128.or(ab, cd), v128.xor(v128.load(start), numbers)));
+    numbers = i32x4.add(numbers, i32x4.splat(4));
+    meta += 4 * META_SIZE;
+  }
+  if (v128.any_true(wrong)) {
+    meta = metas;
+    start = starts;
+  }
+  number += (start - starts) >> 2;
+  for (const end = starts + (count << 2); start < end; start += 4) {
+    v128.store(meta, i32x4.splat(0));
+    v128.store(meta, wire, META_WIRE_LENGTH);
+    store<u32>(start, number++);
+    meta += META_SIZE;
+  }
 }
 
 /**
  * Frees the packets with verdict PASS from number `first` on, marks them VERDICT_MOVED and counts packets and
- * bytes in the state. Returns the number of the first packet not looked at, or a negative fault.
+ * bytes in the state. With `over` a burst that goes as a whole may be left empty instead. Returns the number of the
+ * first packet not looked at, or a negative fault.
  */
-export function nullSend(state: u32, burst: u32, first: u32): i32 {
+export function nullSend(state: u32, burst: u32, first: u32, over: bool): i32 {
   const packets = load<u32>(burst, BURST_PACKETS);
   sent = 0;
   sentBytes = 0;
   let result: i32;
   if (plainFrames() == 0 || !singles(burst)) result = sendEach(burst, first, packets);
-  else if (frameShift == 12) result = sendFours<Frame4096>(state, burst, first, packets);
-  else result = sendFours<Frame2048>(state, burst, first, packets);
+  else if (frameShift == 12) result = sendFours<Frame4096>(state, burst, first, packets, over);
+  else result = sendFours<Frame2048>(state, burst, first, packets, over);
   store<f64>(state, load<f64>(state, NULL_PACKETS) + <f64>sent, NULL_PACKETS);
   store<f64>(state, load<f64>(state, NULL_BYTES) + <f64>sentBytes, NULL_BYTES);
   return result;
@@ -165,7 +176,7 @@ let sent: u32 = 0;
 let sentBytes: u64 = 0;
 
 /** Packets of one descriptor each: four at once as long as their frames are the pool's and this worker's alone. */
-function sendFours<Frame>(state: u32, burst: u32, first: u32, packets: u32): i32 {
+function sendFours<Frame>(state: u32, burst: u32, first: u32, packets: u32, over: bool): i32 {
   const shift: u32 = 10 + <u32>sizeof<Frame>();
   const mask: u32 = (1 << shift) - 1;
   const descs = load<u32>(burst, BURST_DESCS);
@@ -178,13 +189,20 @@ function sendFours<Frame>(state: u32, burst: u32, first: u32, packets: u32): i32
   const zero = pin(state, i32x4(0, -1, 0, -1)); // the address's upper half, the options
   let packet = first;
   while (packet < packets) {
-    const magazine = loadedMagazine();
+    let magazine = loadedMagazine();
     let held = load<u32>(magazine, MAGAZINE_COUNT);
     let lengths = i32x4.splat(0);
     const from = packet;
     let meta = metas + (packet << META_SHIFT);
     let desc = descs + packet * DESC_SIZE;
-    while (packet + 4 <= packets && held + 4 <= <u32>MAGAZINE_CAPACITY) {
+    while (packet + 4 <= packets) {
+      if (held + 4 > <u32>MAGAZINE_CAPACITY) {
+        if (held != MAGAZINE_CAPACITY) break;
+        store<u32>(magazine, held, MAGAZINE_COUNT);
+        makeRoom();
+        magazine = loadedMagazine();
+        held = load<u32>(magazine, MAGAZINE_COUNT);
+      }
       if (!allPass(meta)) break;
       const a = v128.load(desc);
       const b = v128.load(desc, DESC_SIZE);
@@ -220,10 +238,6 @@ function sendFours<Frame>(state: u32, burst: u32, first: u32, packets: u32): i32
         break;
       }
       v128.store(magazine + (held << 2), i32x4.sub(address, offset), MAGAZINE_ENTRIES);
-      store<u8>(meta, VERDICT_MOVED, META_VERDICT);
-      store<u8>(meta, VERDICT_MOVED, META_SIZE + META_VERDICT);
-      store<u8>(meta, VERDICT_MOVED, 2 * META_SIZE + META_VERDICT);
-      store<u8>(meta, VERDICT_MOVED, 3 * META_SIZE + META_VERDICT);
       lengths = i32x4.add(lengths, length);
       held += 4;
       packet += 4;
@@ -233,6 +247,11 @@ function sendFours<Frame>(state: u32, burst: u32, first: u32, packets: u32): i32
     store<u32>(magazine, held, MAGAZINE_COUNT);
     sent += packet - from;
     sentBytes += sumOf(lengths);
+    if (over && sent == packets) {
+      burstClear(burst);
+      break;
+    }
+    markMoved(metas, from, packet);
     if (packet == packets) break;
     const stop = packet + 4 < packets ? packet + 4 : packets;
     const result = sendEach(burst, packet, stop);
@@ -240,6 +259,12 @@ function sendFours<Frame>(state: u32, burst: u32, first: u32, packets: u32): i32
     packet = stop;
   }
   return <i32>packets;
+}
+
+function markMoved(metas: u32, from: u32, to: u32): void {
+  const end = metas + (to << META_SHIFT);
+  for (let meta = metas + (from << META_SHIFT); meta < end; meta += META_SIZE)
+    store<u8>(meta, VERDICT_MOVED, META_VERDICT);
 }
 
 function allPass(meta: u32): bool {
