@@ -1,3 +1,4 @@
+/// <reference types="node" preserve="true" />
 // `millrace/device`: any PCI device from TypeScript, a real one through VFIO or a model that needs no hardware.
 import type { Bar, ConfigBytes, Identity, InterruptKind } from "./device/bus/bus.js";
 import { counterChange } from "./device/bus/interrupts.js";

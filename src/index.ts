@@ -1,3 +1,4 @@
+/// <reference types="node" preserve="true" />
 export { type ErrorCode, type FaultPlace, MillraceError } from "./errors.js";
 export { compileFilter, type Filter, type FilterOptions } from "./filter/compile.js";
 export { type Arena, createArena } from "./flow/arena.js";
