@@ -226,11 +226,8 @@ function emitPart(f: w.WasmFunction, offset: number, bytes: number, little: bool
   else if (little) w.access(f, bytes === 2 ? MEM.i64_load16_u : MEM.i64_load32_u, offset);
   else {
     w.access(f, bytes === 2 ? MEM.i32_load16_u : MEM.i32_load, offset);
-    emitSwap32(f);
-    if (bytes === 2) {
-      w.i32Const(f, 16);
-      w.op(f, OP.i32_shr_u);
-    }
+    if (bytes === 2) emitSwap16(f);
+    else emitSwap32(f);
     w.op(f, OP.i64_extend_i32_u);
   }
 }
@@ -248,6 +245,19 @@ function emitSwap32(f: w.WasmFunction): void {
   w.op(f, OP.i32_rotr);
   w.i32Const(f, 0xff00ff00 | 0);
   w.op(f, OP.i32_and, OP.i32_or);
+}
+
+/** Exchanges the two low bytes of the i32 on the stack, whose others are 0. */
+function emitSwap16(f: w.WasmFunction): void {
+  const value = w.addLocal(f, I32);
+  w.tee(f, value);
+  w.i32Const(f, 8);
+  w.op(f, OP.i32_shr_u);
+  w.get(f, value);
+  w.i32Const(f, 0xff);
+  w.op(f, OP.i32_and);
+  w.i32Const(f, 8);
+  w.op(f, OP.i32_shl, OP.i32_or);
 }
 
 function emitSwap64(f: w.WasmFunction): void {
@@ -305,10 +315,15 @@ function emitIs(e: Emitter, read: Read, values: readonly bigint[], base?: Place)
   }
   const value = w.addLocal(f, I64);
   const compare = (below: bigint) => {
-    values.forEach((wanted, index) => {
+    runsOf(values.map((wanted) => wanted >> below)).forEach(([first, last], index) => {
       w.get(f, value);
-      w.i64Const(f, BigInt.asIntN(64, wanted >> below));
-      w.op(f, OP.i64_eq);
+      w.i64Const(f, BigInt.asIntN(64, first));
+      if (first === last) w.op(f, OP.i64_eq);
+      else {
+        w.op(f, OP.i64_sub);
+        w.i64Const(f, last - first);
+        w.op(f, OP.i64_le_u);
+      }
       if (index > 0) w.op(f, OP.i32_or);
     });
   };
@@ -335,4 +350,15 @@ function emitIs(e: Emitter, read: Read, values: readonly bigint[], base?: Place)
   w.otherwise(f);
   w.i32Const(f, 0);
   w.end(f);
+}
+
+/** Values as runs of neighbours, each of which takes one comparison. */
+function runsOf(values: readonly bigint[]): [first: bigint, last: bigint][] {
+  const runs: [first: bigint, last: bigint][] = [];
+  for (const value of [...values].sort((a, b) => (a < b ? -1 : a > b ? 1 : 0))) {
+    const run = runs.at(-1);
+    if (run !== undefined && value <= run[1] + 1n) run[1] = value;
+    else runs.push([value, value]);
+  }
+  return runs;
 }

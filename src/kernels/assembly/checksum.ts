@@ -92,28 +92,35 @@ export function checksum(at: u32, length: u32): u32 {
 /** Copies and sums in one pass; the two ranges must not overlap. Returns the sum as `checksum` does. */
 export function checksumCopy(to: u32, from: u32, length: u32): u32 {
   let sum: u64 = 0;
-  while (length >= 32) {
-    const block = min(length, BLOCK) & ~31;
+  while (length >= 64) {
+    const block = min(length, BLOCK) & ~63;
     const end = from + block;
     let a = i32x4.splat(0);
     let b = i32x4.splat(0);
-    for (; from < end; from += 32, to += 32) {
+    for (; from < end; from += 64, to += 64) {
       const x = v128.load(from);
       const y = v128.load(from, 16);
+      const z = v128.load(from, 32);
+      const u = v128.load(from, 48);
       v128.store(to, x);
       v128.store(to, y, 16);
-      a = words(a, x);
-      b = words(b, y);
+      v128.store(to, z, 32);
+      v128.store(to, u, 48);
+      a = words(words(a, x), z);
+      b = words(words(b, y), u);
     }
     sum += lanes(i32x4.add(a, b), block);
     length -= block;
   }
-  if (length & 16) {
-    const x = v128.load(from);
-    v128.store(to, x);
-    sum += lanes(words(i32x4.splat(0), x), 16);
-    from += 16;
-    to += 16;
+  if (length >= 16) {
+    let a = i32x4.splat(0);
+    const end = from + (length & ~15);
+    for (; from < end; from += 16, to += 16) {
+      const x = v128.load(from);
+      v128.store(to, x);
+      a = words(a, x);
+    }
+    sum += lanes(a, length & ~15);
   }
   length &= 15;
   if (length != 0) {

@@ -102,6 +102,22 @@ import { touch } from "./touch";
 
 let sink: u32 = 0;
 
+/** So many datagrams ahead of the one that is copied, the first lines of the data are read. */
+const SOON: u32 = 4;
+const SOON_BYTES: u32 = 576;
+
+function touchData(head: u32): u32 {
+  return (
+    <u32>load<u8>(head, 128) +
+    <u32>load<u8>(head, 192) +
+    <u32>load<u8>(head, 256) +
+    <u32>load<u8>(head, 320) +
+    <u32>load<u8>(head, 384) +
+    <u32>load<u8>(head, 448) +
+    <u32>load<u8>(head, 512)
+  );
+}
+
 /** By sequence: the chunk under way, when nothing is held and nothing waited for; else 0. */
 function sequenceChunk(s: u32, arrival: bool): u32 {
   const state = load<u32>(s, S_FLAGS);
@@ -256,26 +272,32 @@ export function placeRun(
     at += length;
     const ahead = datagram + DATAGRAM_GROUP * DATAGRAM_SIZE;
     if (ahead < last) seen += touch(load<u32>(ahead, DATAGRAM_HEAD));
+    const soon = datagram + SOON * DATAGRAM_SIZE;
+    if (soon < last && load<u32>(soon, DATAGRAM_HEAD_LENGTH) >= <u32>SOON_BYTES)
+      seen += touchData(load<u32>(soon, DATAGRAM_HEAD));
     const meta = metas + (load<u32>(datagram, DATAGRAM_PACKET) << META_SHIFT);
-    if ((load<u16>(meta, META_FLAGS) & META_STAMPED) != 0)
+    if ((load<u16>(meta, META_FLAGS) & META_STAMPED) != 0) {
+      store<u32>(c, packets, C_PACKETS);
       stamp(c, load<f64>(meta, META_SECONDS), load<u32>(meta, META_NANOSECONDS));
-    else if (index == from) stamp(c, load<f64>(g, G_SECONDS), load<u32>(g, G_NANOSECONDS));
+    } else if (index == from) stamp(c, load<f64>(g, G_SECONDS), load<u32>(g, G_NANOSECONDS));
     if ((flags & CUT_FIELDS) != 0 && load<u32>(cut, CUT_KIND) != kind) {
       kind = load<u32>(cut, CUT_KIND);
       keepHead(c, kind, head, readable);
     }
-    store<u32>(c, ++packets, C_PACKETS);
+    packets++;
     if (load<u8>(meta, META_VERDICT) != VERDICT_MOVED) store<u8>(meta, VERDICT_TAKEN, META_VERDICT);
-    if (!numbered) continue;
-    // Nothing is held in the window: the slot one window ahead becomes the future's.
-    store<u32>(slots + ((<u32>sequence & slotMask) << 2), SLOT_DELIVERED);
-    store<u32>(slots + (((<u32>sequence + window) & slotMask) << 2), SLOT_EMPTY);
     sequence = (sequence + 1) & mask;
   }
   sink = seen;
   if (index == from) return from;
+  store<u32>(c, packets, C_PACKETS);
   store<f64>(s, load<f64>(g, G_NOW), S_PROGRESS);
   if (numbered) {
+    // Nothing is held in the window: the slot one window ahead becomes the future's.
+    for (let slot = <u32>load<u64>(s, S_NEXT), end = slot + index - from; slot != end; slot++) {
+      store<u32>(slots + ((slot & slotMask) << 2), SLOT_DELIVERED);
+      store<u32>(slots + (((slot + window) & slotMask) << 2), SLOT_EMPTY);
+    }
     store<u64>(s, sequence, S_NEXT);
     store<u64>(s, sequence, S_TOP);
   } else if (byOffset)
