@@ -59,9 +59,10 @@ export interface GatherState {
 
 /** Gap events that wait for TypeScript; gather stops a burst when they are full. */
 const EVENTS = 4096;
-/** Memory at most for windows, for chunk records and for the records of held datagrams, in bytes. */
+/** Memory at most for windows, and for chunk records in an arena of up to 256 MiB, in bytes; a larger one has more. */
 const WINDOW_BYTES = 8 * 2 ** 20;
 const CHUNK_BYTES = 4 * 2 ** 20;
+const CHUNK_SHARE = 64;
 const HELD_RECORDS = 16_384;
 
 /** Links `count` records of `size` bytes at `first` into a free list through the word at `next` of each. */
@@ -80,7 +81,8 @@ export function createGatherState(arena: ArenaMemory, plan: GatherPlan): GatherS
     Math.min(plan.maxStreams, sequenced ? Math.floor(WINDOW_BYTES / windowBytes) : plan.maxStreams),
   );
   // Chunks under way, and as many again that are on their way out.
-  const chunks = Math.max(64, Math.min(2 * streams * plan.open + 64, Math.floor(CHUNK_BYTES / C_SIZE)));
+  const chunkBytes = Math.max(CHUNK_BYTES, arena.buffer.byteLength / CHUNK_SHARE);
+  const chunks = Math.max(64, Math.min(2 * streams * plan.open + 64, Math.floor(chunkBytes / C_SIZE)));
   const queue = 2 ** Math.ceil(Math.log2(chunks + 1));
   const buckets = 2 ** Math.ceil(Math.log2(2 * streams));
   const places = { bytes: G_SIZE };
