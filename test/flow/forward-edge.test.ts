@@ -2,7 +2,16 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { createEdge, type MacRewrite } from "../../src/flow/forward-edge.js";
-import { BURST_DESCS, BURST_STARTS, META_VERDICT, VERDICT_PASS } from "../../src/kernels/structs.js";
+import {
+  BURST_DESCS,
+  BURST_PACKETS,
+  BURST_STARTS,
+  META_SIZE,
+  META_VERDICT,
+  META_WIRE_LENGTH,
+  VERDICT_MOVED,
+  VERDICT_PASS,
+} from "../../src/kernels/structs.js";
 import { parseLocator } from "../../src/ports/locator.js";
 import { openNull } from "../../src/ports/null.js";
 import {
@@ -95,7 +104,7 @@ for (const frameSize of [2048, 4096] as const)
     freeFrames(arena); // makes its scratch
     let sent = 0;
     fc.assert(
-      fc.property(fc.array(given, { maxLength: 60 }), rewrites, (packets, rewrite) => {
+      fc.property(fc.array(given, { maxLength: 60 }), rewrites, fc.boolean(), (packets, rewrite, over) => {
         const free = freeFrames(arena);
         const placed = packets.map((one) => add(bench, one));
         const edge = createEdge(arena, can, rewrite);
@@ -109,7 +118,7 @@ for (const frameSize of [2048, 4096] as const)
         });
         const going = packets.filter(({ bytes, dropped }) => !dropped && bytes.length <= MTU);
         const before = sink.counters().transmitted;
-        assert.equal(sink.send(burst, 0), packets.length);
+        assert.equal(sink.send(burst, 0, over), packets.length);
         const after = sink.counters().transmitted;
         assert.equal(after.packets - before.packets, going.length);
         assert.equal(
@@ -174,4 +183,51 @@ test("null: hands out every frame of the pool, and takes each back", async () =>
   emptyBurst(bench);
   assert.equal(freeFrames(arena), free);
   await source.close();
+});
+
+test("null: brings clean metadata whatever became of it before, and leaves a burst empty only when told to", async () => {
+  const bench = makeBench();
+  const { arena, burst } = bench;
+  const port = await openNull(arena, parseLocator("null:?burst=101&size=70"));
+  const free = freeFrames(arena);
+  const packets = () => arena.u32[(burst + BURST_PACKETS) >>> 2];
+  const clean = new Uint8Array(META_SIZE);
+  clean[META_WIRE_LENGTH] = 70;
+  const receive = () => {
+    assert.equal(port.receive(burst), 101);
+    const starts = arena.u32[(burst + BURST_STARTS) >>> 2] >>> 2;
+    for (let packet = 0; packet < 101; packet++) {
+      const meta = metaOf(bench, packet);
+      assert.deepEqual(arena.u8.slice(meta, meta + META_SIZE), clean);
+      assert.equal(arena.u32[starts + packet], packet);
+    }
+  };
+  const verdicts = () =>
+    Array.from({ length: packets() }, (_, i) => arena.u8[metaOf(bench, i) + META_VERDICT]);
+  for (let packet = 0; packet < 101; packet++) {
+    receive();
+    // A stage leaves its marks on one packet: every byte but the verdict.
+    arena.u8.fill(0xff, metaOf(bench, packet), metaOf(bench, packet) + META_VERDICT);
+    assert.equal(port.send(burst, 0, true), 101);
+    assert.equal(packets(), 0);
+    assert.equal(freeFrames(arena), free);
+  }
+  receive();
+  assert.equal(port.send(burst, 0), 101);
+  assert.deepEqual(verdicts(), Array(101).fill(VERDICT_MOVED));
+  emptyBurst(bench);
+  for (const kept of [0, 50, 100]) {
+    receive();
+    arena.u8[metaOf(bench, kept) + META_VERDICT] = DROPPED;
+    assert.equal(port.send(burst, 0, true), 101);
+    assert.deepEqual(
+      verdicts(),
+      Array.from({ length: 101 }, (_, i) => (i === kept ? DROPPED : VERDICT_MOVED)),
+    );
+    assert.equal(freeFrames(arena), free - 1);
+    emptyBurst(bench);
+    assert.equal(freeFrames(arena), free);
+  }
+  assert.equal(port.counters().transmitted.packets, 101 * 102 + 3 * 100);
+  await port.close();
 });

@@ -84,7 +84,7 @@ function edgeFours<Frame>(burst: u32, first: u32, most: u32, actions: u32, addre
       i32x4.sub(v128.load(desc, 2 * DESC_SIZE), low),
       i32x4.sub(v128.load(desc, 3 * DESC_SIZE), low),
     );
-    if (v128.any_true(i32x4.gt_u(i32x4.max_u(pair, other), span))) break;
+    if (v128.any_true(v128.xor(i32x4.max_u(i32x4.max_u(pair, other), span), span))) break;
     if (actions != 0) {
       const a = load<u32>(desc);
       const b = load<u32>(desc, DESC_SIZE);

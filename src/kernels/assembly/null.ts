@@ -156,7 +156,7 @@ function stampAll(state: u32, metas: u32, starts: u32, count: u32, number: u32, 
 
 /**
  * Frees the packets with verdict PASS from number `first` on, marks them VERDICT_MOVED and counts packets and
- * bytes in the state. With `over` a burst that goes as a whole may be left empty instead. Returns the number of the
+ * bytes in the state. With `over` a burst that goes as a whole is left empty instead. Returns the number of the
  * first packet not looked at, or a negative fault.
  */
 export function nullSend(state: u32, burst: u32, first: u32, over: bool): i32 {
@@ -167,6 +167,7 @@ export function nullSend(state: u32, burst: u32, first: u32, over: bool): i32 {
   if (plainFrames() == 0 || !singles(burst)) result = sendEach(burst, first, packets);
   else if (frameShift == 12) result = sendFours<Frame4096>(state, burst, first, packets, over);
   else result = sendFours<Frame2048>(state, burst, first, packets, over);
+  if (over && sent == packets) burstClear(burst);
   store<f64>(state, load<f64>(state, NULL_PACKETS) + <f64>sent, NULL_PACKETS);
   store<f64>(state, load<f64>(state, NULL_BYTES) + <f64>sentBytes, NULL_BYTES);
   return result;
@@ -186,7 +187,7 @@ function sendFours<Frame>(state: u32, burst: u32, first: u32, packets: u32, over
   const size = pin(state, i32x4.splat(mask + 1));
   const within = pin(state, i32x4.splat(mask));
   const last = pin(state, i32x4.splat((plainFrames() << shift) - 1));
-  const zero = pin(state, i32x4(0, -1, 0, -1)); // the address's upper half, the options
+  const zero = pin(state, i32x4(0, -1, i32.MIN_VALUE, -1)); // the address's upper half, the length's sign, the options
   let packet = first;
   while (packet < packets) {
     let magazine = loadedMagazine();
@@ -214,8 +215,8 @@ function sendFours<Frame>(state: u32, burst: u32, first: u32, packets: u32, over
       const length = v128.shuffle<u32>(ab, cd, 1, 3, 5, 7);
       const high = v128.and(v128.or(v128.or(a, b), v128.or(c, d)), zero);
       const offset = v128.and(address, within);
-      const foreign = i32x4.gt_u(address, last);
-      const beyond = i32x4.gt_u(length, i32x4.sub(size, offset));
+      const foreign = v128.xor(i32x4.max_u(address, last), last);
+      const beyond = i32x4.gt_s(length, i32x4.sub(size, offset));
       if (v128.any_true(v128.or(high, v128.or(foreign, beyond)))) break;
       // One after the other, so that a frame that is there twice is found; and back again. Frame 0 is nobody's.
       const w0 = words + ((load<u32>(desc) >> shift) << 2);
@@ -247,10 +248,7 @@ function sendFours<Frame>(state: u32, burst: u32, first: u32, packets: u32, over
     store<u32>(magazine, held, MAGAZINE_COUNT);
     sent += packet - from;
     sentBytes += sumOf(lengths);
-    if (over && sent == packets) {
-      burstClear(burst);
-      break;
-    }
+    if (over && sent == packets) break; // nobody reads the verdicts
     markMoved(metas, from, packet);
     if (packet == packets) break;
     const stop = packet + 4 < packets ? packet + 4 : packets;
