@@ -51,6 +51,7 @@ for (const [mtu, ...args] of CASES)
     if (lan === undefined) return;
     const forward = await startForward(t, lan, ...args);
     let lost = 0;
+    let arrived = 0;
     const [server, host] = args[1].startsWith("tap:") ? [lan.middle, 4] : [lan.server, 2];
     const targets = [`10.7.0.${host}`, `fd07::${host}`];
     if (server === lan.middle)
@@ -63,12 +64,15 @@ for (const [mtu, ...args] of CASES)
         await startIperf(t, server);
         const result = JSON.parse(runIn(lan.client, "iperf3", "-J", "-c", target, "-n", "5M", ...more));
         assert.equal(result.error, undefined);
+        assert.ok(result.end.sum_received.bytes > 0);
+        arrived += result.end.sum_received.bytes + (result.end.sum_received_bidir_reverse?.bytes ?? 0);
         if (more[0] === "-u") lost += result.end.sum.lost_packets;
       }
     }
     const report = await forward.report();
     assert.equal(imbalance(report), 0, JSON.stringify(report));
-    assert.ok(report.transmitted.bytes > 20e6);
+    // iperf3's word for it: how much it sends before it has enough, and how much of that UDP loses, depends on the machine.
+    assert.ok(report.transmitted.bytes > arrived, `${arrived} bytes arrived: ${JSON.stringify(report)}`);
     assert.equal(checksumErrors(lan.client) + checksumErrors(server), 0);
     // What a UDP receiver misses was dropped here under a reason, or by the receiver's own socket.
     const dropped = Object.values(report.dropped).reduce((total, packets) => total + packets, 0);
