@@ -101,7 +101,7 @@ function templateOf(options: ScatterOptions, driver: PortDriver): Template | und
   if (options.header === undefined) {
     if (bare) return undefined;
     throw new MillraceError("ERR_USAGE", "this port sends frames, and a chunk has no headers", {
-      hint: "say which: --header 'eth(dst=…)/ipv4(dst=…)/udp(dport=…)'",
+      hint: "say which: --header 'eth(dst=…)/ipv4(dst=…)/udp(dport=…)'; for a file of the chunks alone, file:PATH",
     });
   }
   if (bare)
