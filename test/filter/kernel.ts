@@ -4,22 +4,16 @@ import { MillraceError } from "../../src/errors.js";
 import { ALU, type ClassicProgram, LSH, RSH, X } from "../../src/filter/classic.js";
 import { emitXdpFilter } from "../../src/filter/ebpf.js";
 import { loadXdpProgram } from "../../src/linux/bpf.js";
-import { assemble, type EbpfItem, exit, label, move, moveImmediate } from "../../src/linux/ebpf.js";
 import { libc, loadKoffi } from "../../src/linux/libc.js";
 import { MSG_DONTWAIT, SOCK_DGRAM, SOL_SOCKET } from "../../src/linux/socket.js";
 import type { CapturedPacket } from "./oracle.js";
+import { standalone, testRun, XDP_PASS } from "./xdp-test-run.js";
 
 const ARM = process.arch === "arm64";
 const SYS_SOCKETPAIR = ARM ? 199 : 53;
-const SYS_BPF = ARM ? 280 : 321;
-const BPF_PROG_TEST_RUN = 10;
 const AF_UNIX = 1;
 const SO_ATTACH_FILTER = 26;
 const HEAD = 16; // struct sock_fprog
-const ATTRIBUTES = 80;
-const HEADROOM = 512;
-const XDP_DROP = 1;
-const XDP_PASS = 2;
 
 /** A pair of datagram sockets: what one sends, the filter of the other sees from the first byte on. */
 export interface FilteredPair {
@@ -67,41 +61,14 @@ export function shiftsByPacket(program: ClassicProgram): boolean {
   return program.some(([code]) => code === (ALU | LSH | X) || code === (ALU | RSH | X));
 }
 
-/** A filter as a program of its own. */
-function standalone(filter: readonly EbpfItem[]): Buffer {
-  return assemble([
-    move(6, 1),
-    ...filter,
-    moveImmediate(0, XDP_PASS),
-    exit(),
-    ...(filter.length === 0 ? [] : [label("unwanted"), moveImmediate(0, XDP_DROP), exit()]),
-  ]);
-}
-
 /** What the kernel says of packets of 14 bytes and more when it runs a filter as an XDP program. Throws what its verifier says. */
 export function xdpPasses(program: ClassicProgram, packets: readonly CapturedPacket[]): boolean[] {
   const loaded = loadXdpProgram(standalone(emitXdpFilter(program, { context: 6, unwanted: "unwanted" })));
   try {
-    return packets.map(({ bytes }) => testRun(loaded, bytes) === XDP_PASS);
+    return packets.map(({ bytes }) => testRun(loaded, bytes, 1).verdict === XDP_PASS);
   } finally {
     libc().close(loaded);
   }
-}
-
-function testRun(program: number, packet: Uint8Array): number {
-  // The packet and what comes back stand behind the attributes, so that nothing can be collected before the call.
-  const block = Buffer.alloc(ATTRIBUTES + 2 * packet.length + HEADROOM);
-  block.set(packet, ATTRIBUTES);
-  const at = BigInt(loadKoffi().address(block));
-  block.writeUInt32LE(program, 0);
-  block.writeUInt32LE(packet.length, 8);
-  block.writeUInt32LE(packet.length + HEADROOM, 12);
-  block.writeBigUInt64LE(at + BigInt(ATTRIBUTES), 16);
-  block.writeBigUInt64LE(at + BigInt(ATTRIBUTES + packet.length), 24);
-  block.writeUInt32LE(1, 32);
-  const result = libc().syscall(SYS_BPF, BPF_PROG_TEST_RUN, block, ATTRIBUTES, null, null, null);
-  assert.equal(result, 0, `errno ${libc().errno()}`);
-  return block.readUInt32LE(4);
 }
 
 /** Why this process may not load XDP programs; undefined: it may. */

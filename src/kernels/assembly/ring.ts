@@ -54,7 +54,8 @@ import {
 } from "./arena";
 import { clearMeta, copyMeta } from "./meta";
 
-function fault(code: u32, index: u32): i32 {
+/** What a kernel answers for a fault of the descriptor `index`: negative. */
+export function fault(code: u32, index: u32): i32 {
   return -(<i32>((index << 8) | code));
 }
 

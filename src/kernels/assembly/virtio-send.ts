@@ -43,7 +43,7 @@ import {
   VQ_UNOFFERED,
 } from "../virtio-structs";
 import { add, exclusive, frameMask, frameShift, moveFrame, releaseFrame, selfOwner } from "./arena";
-import { descriptorFault } from "./ring";
+import { descriptorFault, fault } from "./ring";
 import { writeHeader } from "./virtio-header";
 import {
   isPacked,
@@ -57,10 +57,6 @@ import {
   takeUsed,
   usedId,
 } from "./virtqueue";
-
-function faultOf(code: u32, index: u32): i32 {
-  return -(<i32>((index << 8) | code));
-}
 
 /** Takes back what the device has sent: frames become free. Says how many packets. */
 export function virtioComplete(queue: u32): u32 {
@@ -106,7 +102,7 @@ export function virtioSend(queue: u32, burst: u32, first: u32, last: u32): i32 {
     }
     const sent = sendPacket(queue, burst, packet, start, end - start, meta);
     if (sent < 0) {
-      result = sent == -1 ? <i32>packet : faultOf(FAULT_OWNER, start + <u32>(-sent - 2));
+      result = sent == -1 ? <i32>packet : fault(FAULT_OWNER, start + <u32>(-sent - 2));
       break;
     }
     store<u8>(meta, VERDICT_MOVED, META_VERDICT);
@@ -119,9 +115,9 @@ function checkPacket(descs: u32, start: u32, end: u32): i32 {
   for (let index = start; index < end; index++) {
     const at = descs + index * DESC_SIZE;
     const wrong = descriptorFault(at);
-    if (wrong != 0) return faultOf(wrong, index);
+    if (wrong != 0) return fault(wrong, index);
     if (((load<u32>(at, DESC_OPTIONS) & CONTINUED) != 0) != index + 1 < end)
-      return faultOf(FAULT_DANGLING, index);
+      return fault(FAULT_DANGLING, index);
   }
   return 0;
 }
