@@ -3,7 +3,7 @@
 import { MillraceError } from "../errors.js";
 import { parseAddress, parseMac } from "./address.js";
 import { sumBytes } from "./checksum.js";
-import { HEADER_WORDS, type HeaderWord } from "./templateWords.js";
+import { HEADER_WORDS, type HeaderWord } from "./template-words.js";
 import type { LinkType } from "./types.js";
 
 /** Where a length is to be written once the payload's is known: bytes from offset `from` to the packet's end. */
