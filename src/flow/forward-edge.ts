@@ -2,11 +2,16 @@ import { MillraceError } from "../errors.js";
 import {
   BURST_METAS,
   BURST_PACKETS,
-  EDGE_DESTINATION,
-  EDGE_SOURCE,
+  EDGE_FINISHES,
+  EDGE_FRAGMENTS,
+  EDGE_MOST,
+  EDGE_ORDER,
+  EDGE_REWRITES,
+  EDGE_SET,
+  EDGE_SIZE,
+  EDGE_TOO_LONG,
   META_SIZE,
   META_VERDICT,
-  SCRATCH_SIZE,
   VERDICT_ASIDE,
   VERDICT_PASS,
 } from "../kernels/structs.js";
@@ -30,9 +35,8 @@ export interface MacRewrite {
 
 const SPARE = 4096; // descriptors: some 30 of the kernel's largest super-frames
 const ETHERNET_HEADER = 14;
-const SWAP = 1;
-const SET_DESTINATION = 2;
-const SET_SOURCE = 4;
+/** No byte of the packet's: the one in EDGE_SET. */
+const SET = 128;
 
 /** What is done to packets before the port they leave by: what they need and the port lacks, once, and counted. */
 export interface ForwardEdge {
@@ -45,6 +49,8 @@ export interface ForwardEdge {
   prepare(burst: number): boolean;
   /** The same for a burst in which there are no super-frames. */
   fit(burst: number): void;
+  /** The EDGE_ structure for a port that does the ordinary by itself (PortDriver.sendOrdinary). */
+  readonly at: number;
   /** From now on the port takes packets of so many bytes. */
   follow(mtu: number): void;
   /** A burst for what came of super-frames; 0: the port cuts them itself. */
@@ -59,21 +65,19 @@ export function createEdge(arena: ArenaMemory, can: Capabilities, rewrite: MacRe
   const reasons = reasonsOf(arena);
   const tooLong = reasons.number("mtu");
   const noMemory = reasons.number("memory");
-  const actions =
-    (rewrite.swap ? SWAP : 0) |
-    (rewrite.destination === undefined ? 0 : SET_DESTINATION) |
-    (rewrite.source === undefined ? 0 : SET_SOURCE);
-  if (actions !== 0 && can.linkType !== "EN10MB")
+  const rewrites = rewrite.swap || rewrite.destination !== undefined || rewrite.source !== undefined;
+  if (rewrites && can.linkType !== "EN10MB")
     throw new MillraceError("ERR_USAGE", `packets of link type ${can.linkType} have no hardware addresses`, {
       hint: "--swap-mac and --set-mac are for Ethernet ports",
     });
-  const addresses = allocateRegion(arena, SCRATCH_SIZE);
-  if (rewrite.destination !== undefined)
-    u8.set(hardwareAddress(rewrite.destination), addresses + EDGE_DESTINATION);
-  if (rewrite.source !== undefined) u8.set(hardwareAddress(rewrite.source), addresses + EDGE_SOURCE);
-  let most = Math.min(can.mtu, 0xffffffff);
-  const { fragments } = can;
   const finishes = !can.checksum.tx;
+  const at = allocateRegion(arena, EDGE_SIZE);
+  u32[(at + EDGE_MOST) >>> 2] = Math.min(can.mtu, 0xffffffff);
+  u32[(at + EDGE_FRAGMENTS) >>> 2] = can.fragments;
+  u32[(at + EDGE_TOO_LONG) >>> 2] = tooLong;
+  u32[(at + EDGE_FINISHES) >>> 2] = finishes ? 1 : 0;
+  u32[(at + EDGE_REWRITES) >>> 2] = rewrites ? 1 : 0;
+  writeRewrite(u8.subarray(at, at + EDGE_SIZE), rewrite);
 
   const spare = can.segmentation || can.linkType === "DATAGRAM" ? 0 : createBurst(arena, SPARE);
   const counters = createEdgeCounters();
@@ -106,7 +110,7 @@ export function createEdge(arena: ArenaMemory, can: Capabilities, rewrite: MacRe
     const packets = u32[(burst + BURST_PACKETS) >>> 2];
     let next = 0;
     while (true) {
-      next = kernels.forwardEdge(burst, next, fragments, most, tooLong, actions, addresses);
+      next = kernels.forwardEdge(burst, next, at);
       if (next >= packets) return;
       mend(burst, next);
     }
@@ -126,10 +130,11 @@ export function createEdge(arena: ArenaMemory, can: Capabilities, rewrite: MacRe
 
   return {
     counters,
+    at,
     spare,
     fit,
     follow(mtu) {
-      most = mtu;
+      u32[(at + EDGE_MOST) >>> 2] = mtu;
     },
     prepare(burst) {
       if (aside) kernels.burstVerdict(burst, VERDICT_ASIDE, VERDICT_PASS);
@@ -140,7 +145,18 @@ export function createEdge(arena: ArenaMemory, can: Capabilities, rewrite: MacRe
     },
     close() {
       if (spare !== 0) destroyBurst(arena, spare);
-      freeRegion(arena, addresses, SCRATCH_SIZE);
+      freeRegion(arena, at, EDGE_SIZE);
     },
   };
+}
+
+/** How the first bytes of a packet come about: each from another place of it, or set. */
+function writeRewrite(edge: Uint8Array, { swap, destination, source }: MacRewrite): void {
+  const order = edge.subarray(EDGE_ORDER);
+  for (let byte = 0; byte < 16; byte++) order[byte] = swap && byte < 12 ? (byte + 6) % 12 : byte;
+  for (const [place, address] of [destination, source].entries()) {
+    if (address === undefined) continue;
+    order.fill(SET, place * 6, place * 6 + 6);
+    edge.set(hardwareAddress(address), EDGE_SET + place * 6);
+  }
 }

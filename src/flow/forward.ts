@@ -170,10 +170,21 @@ function stepper(arena: ArenaMemory, stage: ForwardStage | undefined): (one: Dir
     }
   }
 
+  /** Sends what needs no preparing, mostly all there is: then true. The edge prepares the rest. */
+  function sendOrdinary(one: Direction): boolean {
+    const { burst, edge, sink } = one;
+    if (sink.sendOrdinary !== undefined) one.next = sink.sendOrdinary(burst, edge.at);
+    const packets = u32[(burst + BURST_PACKETS) >>> 2];
+    if (one.next < packets) one.again = edge.prepare(burst);
+    if (packets > 0) return false;
+    one.next = 0;
+    return true;
+  }
+
   /** Sends what the edge has prepared; false when the sink has not looked at all of it. */
   function sendPrepared(one: Direction): boolean {
     const { burst, edge, sink } = one;
-    one.next = sink.send(burst, one.next, edge.spare === 0);
+    one.next = sink.send(burst, one.next);
     if (one.next < u32[(burst + BURST_PACKETS) >>> 2]) return false;
     if (edge.spare === 0) return true;
     const cut = u32[(edge.spare + BURST_PACKETS) >>> 2];
@@ -194,7 +205,7 @@ function stepper(arena: ArenaMemory, stage: ForwardStage | undefined): (one: Dir
       if (packets === 0) return 0;
       one.from.filter?.apply(burst);
       if (stage !== undefined) runStage(one, stage);
-      one.again = edge.prepare(burst);
+      if (sendOrdinary(one)) return packets;
     }
     while (sendPrepared(one)) {
       one.next = 0;

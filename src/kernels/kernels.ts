@@ -67,17 +67,9 @@ export interface Kernels {
   burstBytes(burst: number, verdict: number): number;
   copyBytes(to: number, from: number, length: number): void;
   burstSuperFrames(burst: number): number;
-  forwardEdge(
-    burst: number,
-    first: number,
-    fragments: number,
-    most: number,
-    tooLong: number,
-    actions: number,
-    addresses: number,
-  ): number;
+  forwardEdge(burst: number, first: number, edge: number): number;
   nullReceive(state: number, burst: number, most: number, length: number): number;
-  nullSend(state: number, burst: number, first: number, over: number): number;
+  nullSend(state: number, burst: number, first: number, edge: number): number;
   xdpFill(queue: number, most: number): number;
   xdpReceive(queue: number, burst: number, most: number, seconds: number, nanoseconds: number): number;
   xdpSend(queue: number, burst: number, first: number, fragments: number): number;

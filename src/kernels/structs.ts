@@ -178,13 +178,21 @@ export const MAGAZINE_ENTRIES = 64; // u32 frame addresses
 export const MAGAZINE_CAPACITY = 128; // a burst's worth; their words in the frame table are four times APART
 export const MAGAZINE_SIZE = 640;
 
-// What a null: port, or a forwarding edge, keeps in the arena: 128 bytes.
+// What a null: port keeps in the arena.
 export const NULL_PACKETS = 0; // f64, sent
 export const NULL_BYTES = 8; // f64, sent
-export const EDGE_DESTINATION = 0; // 6 bytes, the hardware address to be set
-export const EDGE_SOURCE = 6; // 6 bytes
 export const SCRATCH_VECTOR = 64; // 16 bytes, of a kernel while it runs
 export const SCRATCH_SIZE = 128;
+
+// What forwarding does to packets before the port that they leave by.
+export const EDGE_MOST = 0; // u32, bytes of the longest packet that the port takes
+export const EDGE_FRAGMENTS = 4; // u32, the most that a packet may have beside its linear part
+export const EDGE_TOO_LONG = 8; // u32, the verdict of a packet that is longer
+export const EDGE_FINISHES = 12; // u32, 1: checksums left partial are to be finished before the port has them
+export const EDGE_REWRITES = 16; // u32, 1: hardware addresses are rewritten, by the vectors below
+export const EDGE_ORDER = 32; // 16 bytes: which of a packet's first bytes comes to each place; 128: that of EDGE_SET
+export const EDGE_SET = 48; // 16 bytes
+export const EDGE_SIZE = 128; // with SCRATCH_VECTOR
 
 // Faults of the edge check, in bits 0 to 7 of a negative result; the descriptor's index in the bits above.
 export const FAULT_OPTIONS = 1;

@@ -18,7 +18,7 @@ export async function openNull(arena: ArenaMemory, locator: Locator): Promise<Po
   const most = numberParameter(locator, "burst", 1, 2048) ?? BURST;
   numberParameter(locator, "queue", 0, 1023);
   const state = allocateRegion(arena, SCRATCH_SIZE);
-  const { kernels } = arena;
+  const { nullReceive, nullSend } = arena.kernels;
   let received = 0;
   let last: { readonly packets: number; readonly bytes: number } | undefined;
   const sent = () => ({
@@ -42,14 +42,14 @@ export async function openNull(arena: ArenaMemory, locator: Locator): Promise<Po
     ended: false,
     receive(burst) {
       if (last !== undefined) return 0;
-      const packets = kernels.nullReceive(state, burst, most, size);
+      const packets = nullReceive(state, burst, most, size);
       received += packets;
       return packets;
     },
-    send: (burst, first, over = false) =>
-      last === undefined
-        ? throwFault(arena, burst, kernels.nullSend(state, burst, first, over ? 1 : 0))
-        : first,
+    send: (burst, first) =>
+      last === undefined ? throwFault(arena, burst, nullSend(state, burst, first, 0)) : first,
+    sendOrdinary: (burst, edge) =>
+      last === undefined ? throwFault(arena, burst, nullSend(state, burst, 0, edge)) : 0,
     readable: async (signal) => signal.throwIfAborted(),
     writable: async (signal) => signal.throwIfAborted(),
     counters: () => ({

@@ -76,10 +76,15 @@ export interface PortDriver {
   receive(burst: number): number;
   /**
    * Takes packets with verdict PASS from number `first` on, in order, and marks them VERDICT_MOVED. Returns the
-   * first number it did not look at; fewer than all means that the port is full. With `over`, nobody looks at the
-   * burst afterwards: when it goes as a whole, the port may leave it empty and spare its user the release.
+   * first number it did not look at; fewer than all means that the port is full.
    */
-  send(burst: number, first: number, over?: boolean): number;
+  send(burst: number, first: number): number;
+  /**
+   * send() with the edge before it, in one go, for packets to which the edge has little to do: as the EDGE_ structure
+   * at `edge` says it rewrites hardware addresses, and ends at a packet that needs more than that, which it leaves
+   * as it is, and all behind it. A burst that goes as a whole is left empty.
+   */
+  sendOrdinary?(burst: number, edge: number): number;
   /**
    * Instead of receive(): writes packets straight into the capture file whose OUTPUT_ structure (snap length 64 at
    * least) is at `output`, up to `most`, until its block is full. Returns how many. Only where nobody else looks at them.

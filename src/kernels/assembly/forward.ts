@@ -9,6 +9,12 @@ import {
   DESC_ADDR,
   DESC_LEN,
   DESC_SIZE,
+  EDGE_FRAGMENTS,
+  EDGE_MOST,
+  EDGE_ORDER,
+  EDGE_REWRITES,
+  EDGE_SET,
+  EDGE_TOO_LONG,
   META_SEGMENT,
   META_SHIFT,
   META_SIZE,
@@ -17,41 +23,26 @@ import {
   VERDICT_PASS,
 } from "../structs";
 import { exclusive, frameShift, frames, soleWord, wordOf } from "./arena";
-import { Frame2048, Frame4096, plain, singles } from "./four";
-
-const SWAP: u32 = 1;
-const SET_DESTINATION: u32 = 2;
-const SET_SOURCE: u32 = 4;
-
-/** Bytes that are read and written at once to rewrite the addresses: those, and four behind them. */
-const VECTOR: u32 = 16;
+import { rewrite } from "./edge";
+import { Frame2048, Frame4096, plain, singles, VECTOR } from "./four";
 
 /**
- * Goes over the packets with verdict PASS from number `first` on. One of more than `most` bytes, unless it is a
- * super-frame, gets the verdict `tooLong`. Then, as `actions` say, the hardware addresses of an Ethernet header are swapped, or set to the 12
- * bytes at `addresses` (destination, source). Ends at a packet with more than `fragments` fragments, or with a
- * header that cannot be rewritten in place, and returns its number; the number of all when there is none.
+ * Goes over the packets with verdict PASS from number `first` on, as the EDGE_ structure at `edge` says. One that is
+ * too long, unless it is a super-frame, gets the verdict for that. Of the others the hardware addresses are rewritten.
+ * Ends at a packet with too many fragments, or with a header that cannot be rewritten in place, and returns its
+ * number; the number of all when there is none.
  */
-export function forwardEdge(
-  burst: u32,
-  first: u32,
-  fragments: u32,
-  most: u32,
-  tooLong: u32,
-  actions: u32,
-  addresses: u32,
-): u32 {
+export function forwardEdge(burst: u32, first: u32, edge: u32): u32 {
   const packets = load<u32>(burst, BURST_PACKETS);
-  if (most < VECTOR || !singles(burst))
-    return edgeEach(burst, first, packets, fragments, most, tooLong, actions, addresses);
+  if (load<u32>(edge, EDGE_MOST) < VECTOR || !singles(burst)) return edgeEach(burst, first, packets, edge);
   let packet = first;
   while (packet < packets) {
     packet =
       frameShift == 12
-        ? edgeFours<Frame4096>(burst, packet, most, actions, addresses)
-        : edgeFours<Frame2048>(burst, packet, most, actions, addresses);
+        ? edgeFours<Frame4096>(burst, packet, edge)
+        : edgeFours<Frame2048>(burst, packet, edge);
     const stop = packet + 4 < packets ? packet + 4 : packets;
-    const next = edgeEach(burst, packet, stop, fragments, most, tooLong, actions, addresses);
+    const next = edgeEach(burst, packet, stop, edge);
     if (next < stop) return next;
     packet = next;
   }
@@ -64,18 +55,26 @@ function pin(scratch: u32, value: v128): v128 {
   return v128.load(scratch, SCRATCH_VECTOR);
 }
 
+/** Rewrites the hardware addresses of a packet of VECTOR bytes or more. */
+function rewriteVector(head: u32, order: v128, set: v128): void {
+  v128.store(head, v128.or(v128.swizzle(v128.load(head), order), set));
+}
+
 /** Packets of one descriptor each from number `first` on, four by four, to the first four that are not all plain. */
-function edgeFours<Frame>(burst: u32, first: u32, most: u32, actions: u32, addresses: u32): u32 {
+function edgeFours<Frame>(burst: u32, first: u32, edge: u32): u32 {
   const shift: u32 = 10 + <u32>sizeof<Frame>();
   const packets = load<u32>(burst, BURST_PACKETS);
   let desc = load<u32>(burst, BURST_DESCS) + first * DESC_SIZE;
   let meta = load<u32>(burst, BURST_METAS) + (first << META_SHIFT);
   const words = wordOf(0);
   const owned = soleWord();
+  const rewrites = load<u32>(edge, EDGE_REWRITES) != 0;
+  const order = v128.load(edge, EDGE_ORDER);
+  const set = v128.load(edge, EDGE_SET);
   // Of a descriptor: its address before the frames' end, its length between these.
-  const low = pin(addresses, i32x4(0, 0, VECTOR, 0));
-  const span = pin(addresses, i32x4((frames << shift) - 1, -1, most - VECTOR, -1));
-  const order = pin(addresses, i8x16(6, 7, 8, 9, 10, 11, 0, 1, 2, 3, 4, 5, 12, 13, 14, 15));
+  const low = pin(edge, i32x4(0, 0, VECTOR, 0));
+  const most = load<u32>(edge, EDGE_MOST) - VECTOR;
+  const span = pin(edge, i32x4((frames << shift) - 1, -1, most, -1));
   let packet = first;
   for (; packet + 4 <= packets; packet += 4) {
     if (!plain(meta)) break;
@@ -85,7 +84,7 @@ function edgeFours<Frame>(burst: u32, first: u32, most: u32, actions: u32, addre
       i32x4.sub(v128.load(desc, 3 * DESC_SIZE), low),
     );
     if (v128.any_true(v128.xor(i32x4.max_u(i32x4.max_u(pair, other), span), span))) break;
-    if (actions != 0) {
+    if (rewrites) {
       const a = load<u32>(desc);
       const b = load<u32>(desc, DESC_SIZE);
       const c = load<u32>(desc, 2 * DESC_SIZE);
@@ -96,17 +95,10 @@ function edgeFours<Frame>(burst: u32, first: u32, most: u32, actions: u32, addre
         (load<u32>(words + ((c >> shift) << 2)) ^ owned) |
         (load<u32>(words + ((d >> shift) << 2)) ^ owned);
       if (others != 0) break;
-      if (actions == SWAP) {
-        v128.store(a, v128.swizzle(v128.load(a), order));
-        v128.store(b, v128.swizzle(v128.load(b), order));
-        v128.store(c, v128.swizzle(v128.load(c), order));
-        v128.store(d, v128.swizzle(v128.load(d), order));
-      } else {
-        rewrite(a, actions, addresses);
-        rewrite(b, actions, addresses);
-        rewrite(c, actions, addresses);
-        rewrite(d, actions, addresses);
-      }
+      rewriteVector(a, order, set);
+      rewriteVector(b, order, set);
+      rewriteVector(c, order, set);
+      rewriteVector(d, order, set);
     }
     meta += 4 * META_SIZE;
     desc += 4 * DESC_SIZE;
@@ -114,41 +106,15 @@ function edgeFours<Frame>(burst: u32, first: u32, most: u32, actions: u32, addre
   return packet;
 }
 
-function rewrite(head: u32, actions: u32, addresses: u32): void {
-  if (actions & SWAP) {
-    const low = load<u32>(head);
-    const high = load<u16>(head, 4);
-    store<u32>(head, load<u32>(head, 6));
-    store<u16>(head, load<u16>(head, 10), 4);
-    store<u32>(head, low, 6);
-    store<u16>(head, high, 10);
-  }
-  if (actions & SET_DESTINATION) {
-    store<u32>(head, load<u32>(addresses));
-    store<u16>(head, load<u16>(addresses, 4), 4);
-  }
-  if (actions & SET_SOURCE) {
-    store<u32>(head, load<u32>(addresses, 6), 6);
-    store<u16>(head, load<u16>(addresses, 10), 10);
-  }
-}
-
 /** Packets `first` to before `stop`, whatever they are; see forwardEdge(). */
-function edgeEach(
-  burst: u32,
-  first: u32,
-  stop: u32,
-  fragments: u32,
-  most: u32,
-  tooLong: u32,
-  actions: u32,
-  addresses: u32,
-): u32 {
+function edgeEach(burst: u32, first: u32, stop: u32, edge: u32): u32 {
   const packets = load<u32>(burst, BURST_PACKETS);
   const count = load<u32>(burst, BURST_COUNT);
   const descs = load<u32>(burst, BURST_DESCS);
   const metas = load<u32>(burst, BURST_METAS);
   const starts = load<u32>(burst, BURST_STARTS);
+  const fragments = load<u32>(edge, EDGE_FRAGMENTS);
+  const most = load<u32>(edge, EDGE_MOST);
   for (let packet = first; packet < stop; packet++) {
     const meta = metas + (packet << META_SHIFT);
     if (load<u8>(meta, META_VERDICT) != VERDICT_PASS) continue;
@@ -157,14 +123,14 @@ function edgeEach(
     let bytes: u32 = 0;
     for (let index = start; index < end; index++) bytes += load<u32>(descs + index * DESC_SIZE, DESC_LEN);
     if (bytes > most && load<u16>(meta, META_SEGMENT) == 0) {
-      store<u8>(meta, tooLong, META_VERDICT);
+      store<u8>(meta, <u8>load<u32>(edge, EDGE_TOO_LONG), META_VERDICT);
       continue;
     }
     if (end - start - 1 > fragments) return packet;
-    if (actions == 0 || bytes < 14) continue;
+    if (load<u32>(edge, EDGE_REWRITES) == 0 || bytes < 14) continue;
     const head = load<u32>(descs + start * DESC_SIZE, DESC_ADDR);
     if (load<u32>(descs + start * DESC_SIZE, DESC_LEN) < 14 || !exclusive(head)) return packet;
-    rewrite(head, actions, addresses);
+    rewrite(edge, head);
   }
   return stop;
 }
