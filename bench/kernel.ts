@@ -201,6 +201,14 @@ const PARTS: Readonly<Record<string, (row: Row) => Comparison>> = {
     peer: () => testpmdReceiveRate(row, "net_af_packet0,iface=v0"),
     goal: "≥ 1",
   }),
+  "packet-transmit": (row) => ({
+    name: "AF_PACKET transmit, 64 B",
+    unit: "Mpps",
+    against: "testpmd on net_af_packet",
+    ours: () => sendRate(row, "packet:v0"),
+    peer: () => testpmdSendRate(row, "net_af_packet0,iface=v0"),
+    goal: "≥ 1",
+  }),
   "packet-forward": (row) => ({
     name: "AF_PACKET forward, 64 B",
     unit: "Mpps",

@@ -131,6 +131,8 @@ export interface Kernels {
   udpBuild(state: number, burst: number, first: number): number;
   inboxFill(state: number, bytes: number): void;
   packetBuild(state: number, burst: number, first: number): number;
+  packetRingFill(state: number, burst: number, first: number): number;
+  packetRingTaken(state: number, filled: number): number;
   tapReceived(inbox: number, burst: number, length: number, vnet: number): number;
   tpacketSlots(state: number, burst: number): number;
   tpacketBlocks(state: number, burst: number): number;

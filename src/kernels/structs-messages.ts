@@ -92,7 +92,13 @@ export const OUTBOX_VNET = 152; // u32, bytes of struct virtio_net_hdr that go b
 export const OUTBOX_LINK = 156; // u32, LINKTYPE_ value of what is sent
 export const OUTBOX_SCRATCH = 160; // u32, offset of DATAGRAM_HEAD_LIMIT bytes
 export const OUTBOX_UNFINISHED = 168; // u64, dropped: their checksum or segments could not be described to the kernel
-export const OUTBOX_SIZE = 192;
+export const OUTBOX_RING = 176; // u32, offset of a ring of TPACKET_V2 slots to send over
+export const OUTBOX_SLOTS = 180; // u32
+export const OUTBOX_SLOT_SIZE = 184; // u32
+export const OUTBOX_SLOT = 188; // u32, the slot that the kernel takes next
+export const OUTBOX_SLOT_LIMIT = 192; // u32, the longest packet that goes through a slot
+export const OUTBOX_SLOT_FULL = 196; // u32, written: 1: the kernel still reads the next slot
+export const OUTBOX_SIZE = 208;
 export const OUTBOX_CONTROL_SIZE = 32;
 export const OUTBOX_DONE = 0x80000000;
 

@@ -19,6 +19,7 @@ const PACKET_STATISTICS = 6;
 const PACKET_COPY_THRESH = 7;
 const PACKET_VERSION = 10;
 const PACKET_VNET_HDR = 15;
+const PACKET_TX_RING = 13;
 const PACKET_TIMESTAMP = 17;
 const PACKET_FANOUT = 18;
 const PACKET_QDISC_BYPASS = 20;
@@ -26,6 +27,8 @@ const PACKET_IGNORE_OUTGOING = 23;
 const PACKET_MR_PROMISC = 1;
 const SO_ERROR = 4;
 const SO_ATTACH_FILTER = 26;
+const SO_SNDBUFFORCE = 32;
+const SHORT_PACKET = 512; // half of what the kernel accounts for a short one; it doubles what it is asked for
 const SOF_TIMESTAMPING_RAW_HARDWARE = 64;
 const HWTSTAMP_FILTER_ALL = 1;
 const SIOCGIFNAME = 0x8910;
@@ -83,6 +86,19 @@ export function createPacketRing(fd: number, ring: PacketRing, subject: string):
   setOption(fd, SOL_PACKET, PACKET_RX_RING, new Uint32Array(request), subject, {
     ENOMEM: "the kernel has no contiguous memory for the ring: ask for a smaller buffer=",
   });
+}
+
+/** Makes a ring of slots (TPACKET_V2) to send over; from then on the socket sends nothing else. To be mapped over the arena. */
+export function makeSendRing(fd: number, ring: Omit<PacketRing, "delay">, subject: string): void {
+  const { blocks, blockSize, frameSize } = ring;
+  const slots = (blockSize / frameSize) * blocks;
+  setOption(fd, SOL_PACKET, PACKET_VERSION, 1, subject);
+  const request = new Uint32Array([blockSize, blocks, frameSize, slots]); // struct tpacket_req
+  setOption(fd, SOL_PACKET, PACKET_TX_RING, request, subject, {
+    ENOMEM: "the kernel has no contiguous memory for the ring: free some, or use a smaller MTU",
+  });
+  // Room for every slot's packet, if allowed; less only means that fewer are under way at once.
+  tryOption(fd, SOL_SOCKET, SO_SNDBUFFORCE, slots * SHORT_PACKET);
 }
 
 /** Receive what is not for this machine too. Ends with the socket. */
@@ -162,6 +178,13 @@ export function takeSocketError(fd: number, subject: string): number {
   const error = new Int32Array(1);
   getOption(fd, SOL_SOCKET, SO_ERROR, error, subject);
   return error[0];
+}
+
+/** An interface's MTU, read at each call; 0 when there is none of that name any more. */
+export function mtuReader(fd: number, name: string): () => number {
+  const request = interfaceRequest(name);
+  const { ioctl } = libc();
+  return () => (ioctl(fd, SIOCGIFMTU, request) === 0 ? request.getInt32(16, true) : 0);
 }
 
 /** What an interface is: its MTU in bytes and its ARPHRD_ type (linux/if_arp.h). */

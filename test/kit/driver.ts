@@ -9,6 +9,8 @@ import {
   BURST_METAS,
   BURST_PACKETS,
   BURST_STARTS,
+  META_FLAGS,
+  META_PEER,
   META_SIZE,
   OWNER_LIMIT,
 } from "../../src/kernels/structs.js";
@@ -25,11 +27,11 @@ export interface Bench {
   readonly arena: ArenaMemory;
   /** `namespace`: the network namespace the port is opened in. */
   open(locator: string, direction?: "in" | "out" | "both", namespace?: string): Promise<PortDriver>;
-  /** Sends every packet, waiting where the port is full. `pieces`: bytes a descriptor, to make fragments. */
+  /** Sends every packet, waiting where the port is full. `pieces`: bytes a descriptor, to make fragments; `flags`: META_FLAGS. */
   send(
     port: PortDriver,
     packets: readonly Uint8Array[],
-    options?: { pieces?: number; peer?: number },
+    options?: { pieces?: number; peer?: number; flags?: number },
   ): Promise<void>;
   /** Receives until there are `count` packets or nothing came for `quiet` milliseconds. */
   receive(
@@ -71,11 +73,11 @@ export function createBench(bytes = 32 * 2 ** 20): Bench {
   async function send(
     port: PortDriver,
     packets: readonly Uint8Array[],
-    { pieces = arena.frameSize, peer = 0 } = {},
+    { pieces = arena.frameSize, peer = 0, flags = 0 } = {},
   ): Promise<void> {
     let next = 0;
     while (next < packets.length) {
-      while (next < packets.length && put(packets[next], pieces, peer)) next++;
+      while (next < packets.length && put(packets[next], pieces, peer, flags)) next++;
       const all = arena.u32[(out + BURST_PACKETS) >>> 2];
       for (let sent = 0; sent < all; ) {
         sent = port.send(out, sent);
@@ -85,7 +87,7 @@ export function createBench(bytes = 32 * 2 ** 20): Bench {
     }
   }
 
-  function put(packet: Uint8Array, pieces: number, peer: number): boolean {
+  function put(packet: Uint8Array, pieces: number, peer: number, flags: number): boolean {
     const count = Math.max(1, Math.ceil(packet.length / pieces));
     if (arena.u32[(out + BURST_COUNT) >>> 2] + count > 512) return false;
     const descs: number[] = [];
@@ -98,7 +100,8 @@ export function createBench(bytes = 32 * 2 ** 20): Bench {
     }
     const number = appendPacket(arena, out, descs);
     const meta = arena.u32[(out + BURST_METAS) >>> 2] + number * META_SIZE;
-    arena.u32[(meta + 20) >>> 2] = peer;
+    arena.u32[(meta + META_PEER) >>> 2] = peer;
+    arena.u16[(meta + META_FLAGS) >>> 1] = flags;
     return true;
   }
 

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { type TestContext, test } from "node:test";
+import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
   CHECKSUM_MASK,
@@ -10,36 +10,13 @@ import {
   META_UDP_SEGMENTS,
   META_WIRE_LENGTH,
 } from "../../src/kernels/structs.js";
-import { type Bench, createBench, pattern, pump } from "../kit/driver.js";
+import { pattern, pump } from "../kit/driver.js";
 import { ip, makeNamespaces, makeVeth, outputOf, runIn, startIn } from "../kit/netns.js";
-
-function bench(t: TestContext, bytes?: number): Bench {
-  const made = createBench(bytes);
-  t.after(() => made.close());
-  return made;
-}
-
-/** A frame of `length` bytes that nobody's stack answers: an experimental EtherType, perhaps with a VLAN tag. */
-function frame(length: number, seed = 0, vlan?: number): Uint8Array {
-  const bytes = pattern(length, seed);
-  bytes.set([2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 0x88, 0xb5]);
-  if (vlan !== undefined) bytes.set([0x81, 0, vlan >>> 8, vlan & 255, 0x88, 0xb5], 12);
-  return bytes;
-}
+import { bench, frame, pair } from "../kit/pair.js";
 
 /** Keeps a namespace's kernel from talking on an interface (or, "default", on any made later) of its own accord. */
 function disableIpv6(namespace: string, name: string): void {
   runIn(namespace, "sh", "-c", `echo 1 > /proc/sys/net/ipv6/conf/${name}/disable_ipv6`);
-}
-
-/** Two namespaces with a quiet veth pair: `va` in one, `vb` in the other. */
-function pair(t: TestContext, mtu = 1500): { one: string; two: string } | undefined {
-  const names = makeNamespaces(t, "one", "two");
-  if (names === undefined) return undefined;
-  for (const name of [names.one, names.two])
-    runIn(name, "sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=1");
-  makeVeth({ namespace: names.one, name: "va" }, { namespace: names.two, name: "vb" }, { mtu });
-  return names;
 }
 
 for (const delay of [0, 20])

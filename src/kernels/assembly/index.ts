@@ -51,6 +51,7 @@ export {
   packetStart,
   packetWrite,
 } from "./packet";
+export { packetRingFill, packetRingTaken } from "./packet-ring";
 export { packetBuild } from "./packet-send";
 export { burstRepeat } from "./repeat";
 export {

@@ -43,8 +43,9 @@ import { closeOutbox, createOutbox, createRegions, type Regions } from "../messa
 import { pause } from "../pause.js";
 import type { Capabilities, DriverCounters, DriverOptions, PortDriver } from "../port.js";
 import { type PacketOptions, readPacketLocator } from "./options.js";
-import { createPacketReceiver, type PacketLink, type PacketReceiver } from "./receive.js";
+import { createPacketReceiver, frameLimit, type PacketLink, type PacketReceiver } from "./receive.js";
 import { createPacketSender } from "./send.js";
+import { createSendRing, type SendRing } from "./send-ring.js";
 
 const SEND_MESSAGES = 64;
 const SEND_VECTORS = 2048;
@@ -76,14 +77,17 @@ export async function openPacket(
   const fd = openPacketSocket(any, subject);
   const regions = createRegions(arena);
   let receiver: PacketReceiver | undefined;
+  let ring: SendRing | undefined;
   try {
     const index = any ? 0 : interfaceIndex(options.interface);
     const link = describeLink(fd, options.interface, subject);
     if (direction !== "out") receiver = createPacketReceiver(arena, link, options);
     const outbox = createSendSide(arena, regions, link);
+    if (direction !== "in" && !any) ring = createSendRing(arena, link, index, outbox, options);
     prepare(fd, index, options, direction, subject);
-    return createDriver(arena, link, index, { receiver, outbox, regions }, options);
+    return createDriver(arena, link, index, { receiver, outbox, ring, regions }, options);
   } catch (error) {
+    ring?.close();
     receiver?.close();
     regions.free();
     libc().close(fd);
@@ -131,6 +135,7 @@ function prepare(
 interface Sides {
   readonly receiver: PacketReceiver | undefined;
   readonly outbox: number;
+  readonly ring: SendRing | undefined;
   readonly regions: Regions;
 }
 
@@ -138,13 +143,13 @@ function createDriver(
   arena: ArenaMemory,
   link: PacketLink,
   index: number,
-  { receiver, outbox, regions }: Sides,
+  { receiver, outbox, ring, regions }: Sides,
   options: PacketOptions,
 ): PortDriver {
   const { fd, subject } = link;
   const errors: Record<string, number> = {};
-  const sender = createPacketSender(arena, link, outbox, errors);
   const watching = watch(fd);
+  const sender = createPacketSender(arena, { fd, watching, subject }, outbox, errors, ring);
   let drops = 0;
   let freezes = 0;
   let unread = 0; // packets that nobody had asked for when the port closed
@@ -212,9 +217,7 @@ function createDriver(
       if (final === undefined && receiver?.starved()) await pause(signal);
     },
     async writable(signal) {
-      if (final !== undefined) return;
-      if (sender.blocked()) await pause(signal);
-      else await watching.writable(signal);
+      if (final === undefined) await sender.writable(signal);
     },
     ended: false,
     counters: () => final ?? counters(),
@@ -239,6 +242,7 @@ function createDriver(
       final = counters();
       watching.close();
       receiver?.close();
+      ring?.close();
       closeOutbox(arena, outbox);
       regions.free();
       libc().close(fd);
@@ -256,10 +260,6 @@ function discardAll(arena: ArenaMemory, { receive }: PacketReceiver): number {
   }
   destroyBurst(arena, burst);
   return packets;
-}
-
-function frameLimit(linkType: PacketLink["linkType"], mtu: number): number {
-  return linkType === "RAW" ? mtu : mtu + 14;
 }
 
 function capabilities({ linkType, mtu, vnet }: PacketLink, options: PacketOptions): Capabilities {

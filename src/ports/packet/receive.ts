@@ -50,6 +50,11 @@ export interface PacketLink {
   readonly vnet: number;
 }
 
+/** Bytes of the longest frame, link header included, at an MTU. */
+export function frameLimit(linkType: PacketLink["linkType"], mtu: number): number {
+  return linkType === "RAW" ? mtu : mtu + 14;
+}
+
 const BLOCK = 256 * 1024; // TPACKET_V3: holds a super-frame of 64 KiB
 const LARGE_BLOCK = 2 * 2 ** 20; // where there is room for several: fewer wake-ups
 const SLOT_OVERHEAD = 128; // tpacket2_hdr, sockaddr_ll, virtio_net_hdr, link header and a VLAN tag, aligned
