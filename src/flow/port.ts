@@ -250,6 +250,7 @@ export async function openPort(
   try {
     const filter =
       options.filter === undefined ? undefined : attachPortFilter(memory, driver, options.filter);
+    driver.start?.();
     return new OpenPort(locator, memory, driver, wait, filter, options.signal);
   } catch (error) {
     await driver.close();

@@ -105,9 +105,11 @@ export interface PortDriver {
   bury?(): void;
   /**
    * Puts a classic BPF program at the deepest place the port has; undefined: it has none. What a `wasm` one does
-   * not take is counted under `filter`.
+   * not take is counted under `filter`. To be called before start().
    */
   attachFilter?(program: readonly ClassicInstruction[]): "socket" | "xdp" | "wasm" | undefined;
+  /** Lets packets in, once the filter is in its place: to be called once, after opening. Ports without it need no word. */
+  start?(): void;
   /** Addresses behind META_PEER, as `10.0.0.2:5000` or `[::1]:5000`. */
   peer?(number: number): string;
   /** Sends out what was taken, then gives every frame and descriptor back. Idempotent. */

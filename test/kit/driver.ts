@@ -25,8 +25,13 @@ import { findOpener } from "../../src/ports/registry.js";
 
 export interface Bench {
   readonly arena: ArenaMemory;
-  /** `namespace`: the network namespace the port is opened in. */
-  open(locator: string, direction?: "in" | "out" | "both", namespace?: string): Promise<PortDriver>;
+  /** `namespace`: the network namespace the port is opened in. `prepare` is called before packets are let in. */
+  open(
+    locator: string,
+    direction?: "in" | "out" | "both",
+    namespace?: string,
+    prepare?: (port: PortDriver) => void | Promise<void>,
+  ): Promise<PortDriver>;
   /** Sends every packet, waiting where the port is full. `pieces`: bytes a descriptor, to make fragments; `flags`: META_FLAGS. */
   send(
     port: PortDriver,
@@ -60,6 +65,7 @@ export function createBench(bytes = 32 * 2 ** 20): Bench {
     text: string,
     direction: "in" | "out" | "both" = "in",
     namespace?: string,
+    prepare?: (port: PortDriver) => void | Promise<void>,
   ): Promise<PortDriver> {
     const locator = parseLocator(text);
     const opener = await findOpener(locator.kind);
@@ -67,6 +73,8 @@ export function createBench(bytes = 32 * 2 ** 20): Bench {
     const start = () => opener(arena, locator, { direction, wait: "interrupt", signal });
     const port = await (namespace === undefined ? start() : inNamespace(namespace, start));
     ports.push(port);
+    await prepare?.(port);
+    port.start?.();
     return port;
   }
 

@@ -11,6 +11,7 @@ import {
   META_WIRE_LENGTH,
 } from "../../src/kernels/structs.js";
 import { pattern, pump } from "../kit/driver.js";
+import { MAIN, packetsAt, until } from "../kit/lan.js";
 import { ip, makeNamespaces, makeVeth, outputOf, runIn, startIn } from "../kit/netns.js";
 import { bench, frame, pair } from "../kit/pair.js";
 
@@ -160,13 +161,9 @@ test("a ring that nobody reads drops, and every drop is counted", async (t) => {
   }
 });
 
-test("a filter is applied by the kernel, and nothing from before it is seen", async (t) => {
+test("a filter is applied by the kernel, and nothing from before it is seen or counted", async (t) => {
   const names = pair(t);
   if (names === undefined) return;
-  const { open, send, receive } = bench(t);
-  const source = await open("packet:vb", "in", names.two);
-  const sink = await open("packet:va", "out", names.one);
-  await send(sink, [frame(100), frame(100)]);
   // ldb [20]; jeq #7, 0, 1; ret #80; ret #0
   const program = [
     [0x30, 0, 0, 20],
@@ -174,37 +171,66 @@ test("a filter is applied by the kernel, and nothing from before it is seen", as
     [0x06, 0, 0, 80],
     [0x06, 0, 0, 0],
   ] as const;
-  assert.equal(source.attachFilter?.(program), "socket");
   const frames = Array.from({ length: 100 }, (_, index) => {
     const bytes = frame(100, index);
     bytes[20] = index % 10;
     return bytes;
   });
-  await send(sink, frames);
-  const got = await receive(source, 11, { quiet: 1000 });
-  assert.equal(got.length, 10);
-  for (const { bytes, meta } of got) {
-    assert.equal(bytes.length, 80);
-    assert.equal(meta.getUint32(META_WIRE_LENGTH, true), 100);
+  for (const delay of [0, 10]) {
+    const { open, send, receive } = bench(t);
+    const sink = await open("packet:va", "out", names.one);
+    const source = await open(`packet:vb?delay=${delay}`, "in", names.two, async (port) => {
+      await send(sink, frames);
+      assert.equal(port.attachFilter?.(program), "socket");
+      await send(sink, frames.slice(0, 50));
+    });
+    await send(sink, frames);
+    const got = await receive(source, 10, { quiet: 20_000 });
+    got.push(...(await receive(source, 1, { quiet: 200 })));
+    assert.equal(got.length, 10);
+    for (const { bytes, meta } of got) {
+      assert.equal(bytes.length, 80);
+      assert.equal(meta.getUint32(META_WIRE_LENGTH, true), 100);
+    }
+    assert.equal(source.counters().received.packets, 10);
+    assert.equal(source.counters().dropped.kernel, 0);
   }
 });
 
-test("drops from before the filter are not counted", async (t) => {
+test("nothing that a filter does not want comes out, however much comes in while the port opens", async (t) => {
   const names = pair(t);
   if (names === undefined) return;
-  for (const delay of [0, 10]) {
-    const { open, send, receive } = bench(t);
-    const source = await open(`packet:vb?buffer=512&delay=${delay}`, "in", names.two);
-    const sink = await open("packet:va", "out", names.one);
-    const frames = Array.from({ length: 5000 }, (_, index) => frame(1000, index));
+  const flood = startIn(t, names.one, process.execPath, MAIN, "forward", "null:", "packet:va", "--one-way");
+  let told = "";
+  flood.stderr?.on("data", (text) => {
+    told += text;
+  });
+  await until(() => told.includes("forwarding between"));
+  // ldh [12]; jeq #0x88b5, 0, 1; ret #262144; ret #0
+  const program = [
+    [0x28, 0, 0, 12],
+    [0x15, 0, 1, 0x88b5],
+    [0x06, 0, 0, 0x40000],
+    [0x06, 0, 0, 0],
+  ] as const;
+  const { open, send, receive } = bench(t, 128 * 2 ** 20);
+  const sink = await open("packet:va", "out", names.one);
+  for (let round = 0; round < 20; round++) {
+    const { rx } = packetsAt(names.two, "vb");
+    const source = await open(`packet:vb?delay=${5 * (round % 2)}`, "in", names.two, async (port) => {
+      await until(() => packetsAt(names.two, "vb").rx > rx + 1000);
+      port.attachFilter?.(program);
+    });
+    const frames = Array.from({ length: 10 }, (_, index) => frame(100, index));
     await send(sink, frames);
-    source.attachFilter?.([[0x06, 0, 0, 0x40000]]); // ret #262144
-    assert.deepEqual(source.counters().received, { packets: 0, bytes: 0 });
-    assert.equal(source.counters().dropped.kernel, 0);
-    await send(sink, frames);
-    const got = await receive(source, 5000, { quiet: 1000 });
-    assert.ok(source.counters().dropped.kernel > 1000);
-    assert.equal(got.length + source.counters().dropped.kernel, 5000);
+    const got = await receive(source, 10, { quiet: 20_000 });
+    assert.deepEqual(
+      got.map(({ bytes }) => new Uint8Array(bytes)),
+      frames,
+    );
+    assert.deepEqual(await receive(source, 1, { quiet: 100 }), []);
+    assert.ok(packetsAt(names.two, "vb").rx > rx + 1010);
+    await source.close();
   }
 });
 

@@ -29,10 +29,18 @@ import { ip, runIn, startIn, startIperf } from "../kit/netns.js";
 
 // Each test file is a process of its own: its thread moves from one test's namespace to the next.
 
-async function openIn(namespace: string, arena: ArenaMemory, locator: string): Promise<PortDriver> {
+async function openIn(
+  namespace: string,
+  arena: ArenaMemory,
+  locator: string,
+  prepare: (port: PortDriver) => void = () => {},
+): Promise<PortDriver> {
   enterNetns(namespace);
   const options = { direction: "both", wait: "interrupt", signal: new AbortController().signal } as const;
-  return openXdp(arena, parseLocator(locator), options);
+  const port = await openXdp(arena, parseLocator(locator), options);
+  prepare(port);
+  port.start?.();
+  return port;
 }
 
 function freeFrames(arena: ArenaMemory): number {
@@ -299,9 +307,10 @@ test("a filter sits in the XDP program: what does not match stays with the kerne
   if (lan === undefined) return;
   ip("-n", lan.middle, "address", "add", "10.7.0.3/24", "dev", "v0");
   const arena = createArenaMemory();
-  const a = await openIn(lan.middle, arena, "xdp:v0");
   const filter = compileFilter("icmp[icmptype] = icmp-echo and less 200", { linkType: "EN10MB" });
-  assert.equal(a.attachFilter?.(filter.program), "xdp");
+  const a = await openIn(lan.middle, arena, "xdp:v0", (port) =>
+    assert.equal(port.attachFilter?.(filter.program), "xdp"),
+  );
   const burst = createBurst(arena, 64);
   runIn(lan.client, "ping", "-c", "2", "-i", "0.1", "-W", "2", "-s", "500", "10.7.0.3");
   assert.equal(a.receive(burst), 0, "the kernel answered, and this port saw nothing of it");

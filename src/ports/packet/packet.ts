@@ -127,9 +127,6 @@ function prepare(
   if (options.hardwareTime) stampInHardware(fd, options.interface, subject);
   if (receives && options.traffic === "in") ignoreOutgoing(fd);
   if (receives && options.promiscuous && index !== 0) joinPromiscuous(fd, index, subject);
-  bindPacketSocket(fd, index, receives, subject);
-  if (receives && options.fanout !== undefined)
-    joinFanout(fd, options.fanout.id, options.fanout.mode, subject);
 }
 
 interface Sides {
@@ -224,14 +221,13 @@ function createDriver(
     mtu: () => frameLimit(link.linkType, interfaceFacts(fd, options.interface, subject).mtu),
     attachFilter(program) {
       if (receiver === undefined) return undefined;
-      // What came in before the filter did is not to be seen, nor counted where it found no room.
-      const burst = createBurst(arena, 64);
-      attachSocketFilter(fd, RETURN_NOTHING, subject);
-      receiver.discard(burst);
-      destroyBurst(arena, burst);
-      packetStatistics(fd, receiver.blocks, subject);
       attachSocketFilter(fd, program, subject);
       return "socket";
+    },
+    start() {
+      bindPacketSocket(fd, index, receiver !== undefined, subject);
+      if (receiver !== undefined && options.fanout !== undefined)
+        joinFanout(fd, options.fanout.id, options.fanout.mode, subject);
     },
     async close() {
       if (final !== undefined) return;

@@ -36,8 +36,6 @@ export interface PacketReceiver {
   record(output: number, most: number): number;
   ready(): boolean;
   starved(): boolean;
-  /** Throws away what the ring holds now. */
-  discard(burst: number): void;
   close(): void;
 }
 
@@ -145,17 +143,9 @@ function reader(arena: ArenaMemory, link: PacketLink, state: number, inbox: numb
     }
   }
 
-  function discard(burst: number): void {
-    const kinds = word(TPACKET_KINDS);
-    setWords(arena, state, [[TPACKET_KINDS, 0]]);
-    receive(burst);
-    setWords(arena, state, [[TPACKET_KINDS, kinds]]);
-  }
-
   return {
     receive,
     record: (output: number, most: number) => kernels.tpacketRecord(state, output, most),
-    discard,
     ready: () => kernels.tpacketReady(state, blocks ? 1 : 0) !== 0,
     starved: () => postless || word(TPACKET_STARVED) !== 0,
   };

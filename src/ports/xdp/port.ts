@@ -58,16 +58,10 @@ export async function openXdp(
     if (options.promiscuous) promiscuity = beginPromiscuity(arena, link.index, locator.text);
     // Zero-copy needs the driver's own XDP; a kernel too old to say what its driver can is asked by trying.
     const tryZeroCopy = attachment.mode === "native" && features?.zeroCopy !== false;
-    for (const number of options.queues) {
+    for (const number of options.queues)
       queues.push(await openFreed(() => openQueue(arena, link, number, options, tryZeroCopy)));
-      // A port that is only sent to leaves what comes in to the kernel's stack.
-      if (direction !== "out") attachment.connect(number, queues[queues.length - 1].fd);
-    }
   } catch (error) {
-    for (const queue of queues) {
-      attachment.disconnect(queue.number);
-      await closeQueue(arena, queue, locator.text);
-    }
+    for (const queue of queues) await closeQueue(arena, queue, locator.text);
     attachment.release();
     endPromiscuity(arena, promiscuity);
     throw error;
@@ -75,7 +69,11 @@ export async function openXdp(
   const can = capabilities(link, options, attachment, queues);
   const whole = queues.length === link.queues.rx;
   const mtu = () => findLink(locator.place).mtu + ETHERNET_OVERHEAD;
-  return { ...createDriver(arena, locator.text, can, attachment, queues, promiscuity, whole), mtu };
+  const start = () => {
+    // A port that is only sent to leaves what comes in to the kernel's stack.
+    if (direction !== "out") for (const { number, fd } of queues) attachment.connect(number, fd);
+  };
+  return { ...createDriver(arena, locator.text, can, attachment, queues, promiscuity, whole), mtu, start };
 }
 
 /** The descriptor that keeps an interface promiscuous, and the record by which it ends with a worker that is killed. */
@@ -159,7 +157,6 @@ function createDriver(
   let refused = 0; // packets completed that the device did not take
   let nextReceive = 0;
   let empty = 0;
-  let early = 0; // packets that came before the filter did
   let unread = 0; // packets that nobody had asked for when the port closed
   let closing: Promise<void> | undefined;
   let last: DriverCounters | undefined;
@@ -264,7 +261,6 @@ function createDriver(
       transmitted: { packets: sum(XDP_SENT) - refused, bytes: sum(XDP_SENT_BYTES) },
       dropped: withoutZeros({
         ...kernel,
-        filter: early,
         unread,
         "bad-descriptor": sum(XDP_BAD_RECEIVED),
         oversize: sum(XDP_OVERSIZE),
@@ -277,7 +273,7 @@ function createDriver(
     };
   }
 
-  /** Packets that the filter does not want never leave the kernel's stack; those already here are dropped. */
+  /** Packets that the filter does not want never leave the kernel's stack. */
   function attachFilter(program: readonly ClassicInstruction[]): "xdp" | undefined {
     if (!whole) return undefined;
     try {
@@ -287,7 +283,6 @@ function createDriver(
       if (error instanceof MillraceError && error.code === "ERR_FILTER") return undefined;
       throw error;
     }
-    early += discard();
     return "xdp";
   }
 
