@@ -1,7 +1,7 @@
 // Filters run by the kernel: classic programs attached to a socket, eBPF programs in test runs of XDP.
 import assert from "node:assert/strict";
 import { MillraceError } from "../../src/errors.js";
-import { ALU, type ClassicProgram, LSH, RSH, X } from "../../src/filter/classic.js";
+import type { ClassicProgram } from "../../src/filter/classic.js";
 import { emitXdpFilter } from "../../src/filter/ebpf.js";
 import { loadXdpProgram } from "../../src/linux/bpf.js";
 import { libc, loadKoffi } from "../../src/linux/libc.js";
@@ -54,11 +54,6 @@ export function openFilteredPair(): FilteredPair {
       libc().close(to);
     },
   };
-}
-
-/** Whether a program shifts by what is in a packet: by more than 31 bits the kernel does what the processor does, we give 0. */
-export function shiftsByPacket(program: ClassicProgram): boolean {
-  return program.some(([code]) => code === (ALU | LSH | X) || code === (ALU | RSH | X));
 }
 
 /** What the kernel says of packets of 14 bytes and more when it runs a filter as an XDP program. Throws what its verifier says. */

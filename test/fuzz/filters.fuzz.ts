@@ -1,13 +1,13 @@
 import { createDifferential } from "../filter/differential.js";
 import type { Fuzzer } from "./fuzzer.js";
 
-/** Random filter expressions against tcpdump's programs for them, in every back end. An input is one packet under one expression. */
+/** Random filter expressions against tcpdump's programs for them, in every back end. An input is one expression. */
 export const fuzzer: Fuzzer = {
   name: "filters",
-  turn: 2000,
+  turn: 20,
   start(random) {
     const { step, counts, close } = createDifferential(() => random.below(2 ** 30) / 2 ** 30);
-    return Object.assign(step, {
+    return Object.assign(() => Math.min(step(), 1), {
       close() {
         console.log(`filters: ${JSON.stringify(counts)}`);
         close();

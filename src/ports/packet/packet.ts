@@ -1,6 +1,7 @@
 // packet:INTERFACE: everything that passes an interface, through AF_PACKET.
 
 import { MillraceError } from "../../errors.js";
+import { runsInSocket } from "../../filter/socket.js";
 import {
   OUTBOX_BYTES,
   OUTBOX_COPIED,
@@ -220,7 +221,7 @@ function createDriver(
     counters: () => final ?? counters(),
     mtu: () => frameLimit(link.linkType, interfaceFacts(fd, options.interface, subject).mtu),
     attachFilter(program) {
-      if (receiver === undefined) return undefined;
+      if (receiver === undefined || !runsInSocket(program)) return undefined;
       attachSocketFilter(fd, program, subject);
       return "socket";
     },
