@@ -149,10 +149,12 @@ export const CONTROL_LOOPS = 40; // u32, offset of the directory of loop: ports
 export const CONTROL_POISON = 44; // u32, 1: freed frames are filled with POISON_BYTE
 export const CONTROL_DEPOT_FULL = 48; // u64, stack of full magazines: number in the low half, tag in the high
 export const CONTROL_DEPOT_EMPTY = 56; // u64, stack of empty magazines
-export const CONTROL_RUN_HINT = 64; // u32, where the search for a free run of frames starts
-export const CONTROL_PAGE_HINT = 68; // u32, the same for region pages
+export const CONTROL_PAGE_HINT = 68; // u32, where the search for free region pages starts
 export const CONTROL_XDP = 72; // u32, offset of the directory of XDP attachments; 0: none yet
-export const CONTROL_SIZE = 128;
+export const CONTROL_RUN_HINTS = 128; // u32 for each length of a run: where the search for a free one of it starts
+export const CONTROL_SIZE = 256;
+/** Runs of so many frames and of more share the last hint. A multiple of four. */
+export const RUN_HINTS = 32;
 export const CONTROL_MAGIC_VALUE = 0x4c4c494d; // "MILL"
 export const POISON_BYTE = 0xa5;
 /** Regions (rings, tables, bursts) are handed out in pages of 16 KiB, so that foreign pages can be mapped over them. */

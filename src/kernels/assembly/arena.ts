@@ -9,7 +9,7 @@ import {
   CONTROL_OWNERS,
   CONTROL_POISON,
   CONTROL_POOL_FRAMES,
-  CONTROL_RUN_HINT,
+  CONTROL_RUN_HINTS,
   CONTROL_TABLE,
   MAGAZINE_CAPACITY,
   MAGAZINE_COUNT,
@@ -24,6 +24,7 @@ import {
   OWNER_SIZE,
   POISON_BYTE,
   REFERENCE_MASK,
+  RUN_HINTS,
 } from "../structs";
 
 let control: u32 = 0;
@@ -418,7 +419,7 @@ export function claimFrames(count: u32): u32 {
     table,
     poolFrames,
     frames,
-    control + CONTROL_RUN_HINT,
+    control + CONTROL_RUN_HINTS + ((min<u32>(max<u32>(count, 1), RUN_HINTS) - 1) << 2),
     count,
     (self << OWNER_SHIFT) | 1,
   );
@@ -437,19 +438,31 @@ export function releaseFrames(address: u32, count: u32): bool {
   // Frames of runs that nobody shares need no more than their words cleared, behind one barrier (any atomic addition
   // is one): whoever claims them finds all done that was done in them.
   const plain = poison == 0 && first >= poolFrames && first < frames && count <= frames - first;
-  if (plain) atomic.add<u32>(control + CONTROL_RUN_HINT, 0);
+  if (plain) atomic.add<u32>(control + CONTROL_RUN_HINTS, 0);
   let whole = true;
   for (let i: u32 = 0; i < count; i++) {
     const at = wordOf(first + i);
     if (plain && load<u32>(at) == sole) store<u32>(at, 0);
     else whole = releaseFrame(address + (i << frameShift)) && whole;
   }
-  // The next run is looked for from the lowest free frame on: low memory stays warm, the rest untouched. A hint,
-  // so a race over it does no harm.
-  const frame = address >> frameShift;
-  if (frame >= poolFrames && frame < load<u32>(control, CONTROL_RUN_HINT))
-    store<u32>(control, frame, CONTROL_RUN_HINT);
+  if (first >= poolFrames) lowerHints(first, min<u32>(first + count, frames));
   return whole;
+}
+
+/**
+ * Frames [first, end) are free: the next run that fits there is looked for there, so that low memory stays warm, and
+ * the rest untouched. Lengths for which there is no room, with the free frames on both sides, go on where they were:
+ * ten thousand chunks that each give their last frame back must not be walked over one by one. Hints, so a race over
+ * them does no harm.
+ */
+function lowerHints(first: u32, end: u32): void {
+  while (end - first < <u32>RUN_HINTS && first > poolFrames && load<u32>(wordOf(first - 1)) == 0) first--;
+  while (end - first < <u32>RUN_HINTS && end < frames && load<u32>(wordOf(end)) == 0) end++;
+  let at = control + CONTROL_RUN_HINTS;
+  const last = at + (min<u32>(end - first, RUN_HINTS) << 2);
+  const firsts = i32x4.splat(first);
+  for (; at + 16 <= last; at += 16) v128.store(at, i32x4.min_u(v128.load(at), firsts));
+  for (; at < last; at += 4) if (load<u32>(at) > first) store<u32>(at, first);
 }
 
 /** True when nobody else holds any of `count` adjacent frames of this worker's. */
