@@ -31,6 +31,11 @@ export interface FilterOptions {
    * take it out. The program then looks there too, as a socket filter or over a burst.
    */
   readonly tagsBeside?: boolean;
+  /**
+   * True for packets of a capture file: which interface they came from and which way they went is refused where they
+   * do not say so, and an address family of NULL and LOOP may be another system's than Linux's.
+   */
+  readonly fromFile?: boolean;
 }
 
 /** tcpdump's default. */
@@ -47,8 +52,8 @@ export function compileFilter(expression: string, options: FilterOptions = {}): 
     throw new MillraceError("ERR_FILTER", `filter: a snap length of ${snaplen} bytes is not possible`, {
       hint: "give 1 to 4294967295 bytes",
     });
-  const tagsBeside = options.tagsBeside ?? false;
-  return filterOf(expression, compileProgram(expression, { linkType, snaplen, tagsBeside }));
+  const { tagsBeside = false, fromFile = false } = options;
+  return filterOf(expression, compileProgram(expression, { linkType, snaplen, tagsBeside, fromFile }));
 }
 
 /** A filter from classic BPF in numbers, as tcpdump -ddd prints it. Throws ERR_FILTER for one that must not be run. */

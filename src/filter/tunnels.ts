@@ -8,6 +8,7 @@ import {
   equals,
   equalsMasked,
   load,
+  not,
   or,
   type Value,
 } from "./ir.js";
@@ -47,7 +48,9 @@ export function vlan(state: FilterState, id: number | undefined): Condition {
   let tagged = or(or(tag, service), double);
   if (id !== undefined) tagged = and(tagged, equalsMasked(state.values, loadNetwork(state, 0, 2), id, 0xfff));
   const outermost = state.vlans === 0 && state.linkHeader.base === undefined && state.linkHeader.bytes === 0;
-  if (state.tagsBeside && outermost) tagged = or(tagBeside(state, id), shifted(state, tagged));
+  // A tag beside the bytes is the outermost: the bytes are looked at where there is none.
+  if (state.tagsBeside && outermost)
+    tagged = or(tagBeside(state, id), and(not(isBeside(state)), shifted(state, tagged)));
   else {
     state.payload = moved(state.payload, 4);
     state.linkTypeField = moved(state.linkTypeField!, 4);
@@ -58,18 +61,25 @@ export function vlan(state: FilterState, id: number | undefined): Condition {
 
 function tagBeside(state: FilterState, id: number | undefined): Condition {
   const { values } = state;
-  const present = equals(values, load(values, 1, undefined, TAG_PRESENT_BESIDE), 1);
+  const present = isBeside(state);
   if (id === undefined) return present;
   return and(present, equalsMasked(values, load(values, 2, undefined, TAG_BESIDE), id, 0xfff));
 }
 
-/** After a tag among the bytes all that follows is four bytes further on; after one beside them it is not. */
+function isBeside({ values }: FilterState): Condition {
+  return equals(values, load(values, 1, undefined, TAG_PRESENT_BESIDE), 1);
+}
+
+/**
+ * After a tag among the bytes all that follows is four bytes further on; after one beside them it is not. As in libpcap,
+ * what follows `not vlan` is looked for as if there were one.
+ */
 function shifted(state: FilterState, tagged: Condition): Condition {
   const slot = takeSlot(state);
   const { base } = slotPlace(state, slot);
   state.payload = { base, bytes: state.payload.bytes };
   state.linkTypeField = { base, bytes: state.linkTypeField!.bytes };
-  return and(tagged, assign(slot, constant(state.values, 4)));
+  return and(assign(slot, constant(state.values, 4)), tagged);
 }
 
 /** MPLS label stacks (RFC 3032). */

@@ -55,7 +55,7 @@ export function createPlayback(port: OpenPort, options: PlaybackOptions): Playba
   const filter =
     options.filter === undefined
       ? undefined
-      : burstFilter(port.memory, compileFilter(options.filter, { linkType }));
+      : burstFilter(port.memory, compileFilter(options.filter, { linkType, fromFile: true }));
   const sending = createSending(port.memory, port.driver, options.until);
   return {
     async run() {

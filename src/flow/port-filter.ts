@@ -1,8 +1,10 @@
-import { compileFilter, type Filter } from "../filter/compile.js";
+import { MillraceError } from "../errors.js";
+import { ABS, ANCILLARY, LD } from "../filter/classic.js";
+import { compileFilter, type Filter, type FilterOptions } from "../filter/compile.js";
 import { compileModule, instantiateClassifier } from "../filter/wasm.js";
 import type { ArenaMemory } from "../memory/arena.js";
 import { reasonsOf } from "../packet/context.js";
-import type { PortDriver } from "../ports/port.js";
+import type { Capabilities, PortDriver } from "../ports/port.js";
 
 /** A filter in its place before a reader. */
 export interface PortFilter {
@@ -13,23 +15,31 @@ export interface PortFilter {
   apply(burst: number): void;
 }
 
+const INTERFACE = ANCILLARY + 8; // SKF_AD_IFINDEX
+
+/** How filters are compiled for a port's packets. */
+export function filterOptions({ linkType, live }: Capabilities): FilterOptions {
+  return live ? { linkType, tagsBeside: true } : { linkType, fromFile: true };
+}
+
 /** Puts a filter at the deepest place that the port has. Throws ERR_FILTER. */
 export function attachPortFilter(
   memory: ArenaMemory,
   driver: PortDriver,
   filter: string | Filter,
 ): PortFilter {
-  const compiled =
-    typeof filter === "string"
-      ? compileFilter(filter, { linkType: driver.can.linkType, tagsBeside: driver.can.live })
-      : filter;
+  const compiled = typeof filter === "string" ? compileFilter(filter, filterOptions(driver.can)) : filter;
   const place = driver.attachFilter?.(compiled.program);
   if (place !== undefined) return { expression: compiled.expression, place, apply() {} };
   return burstFilter(memory, compiled);
 }
 
-/** The filter in WebAssembly, over bursts. */
+/** The filter in WebAssembly, over bursts. Throws ERR_FILTER for one that asks for what only the kernel knows. */
 export function burstFilter(memory: ArenaMemory, { expression, program }: Filter): PortFilter {
+  if (program.some(([code, , , k]) => (code & 0xe7) === (LD | ABS) && k === INTERFACE))
+    throw new MillraceError("ERR_FILTER", "filter: ifindex is not known where this filter has to run", {
+      hint: "it is on packet: ports, and on xdp: ports with all queues of their interface",
+    });
   const classifier = instantiateClassifier(compileModule([program]), memory.memory);
   const verdict = reasonsOf(memory).number("filter");
   return {

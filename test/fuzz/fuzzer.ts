@@ -81,8 +81,10 @@ export interface Fuzzer {
   readonly name: string;
   /** Inputs of a short turn. */
   readonly turn: number;
+  /** Why it cannot run here; undefined: it can. */
+  refusal?(): string | undefined;
   /** Makes what one run needs; the function it returns tries one round of inputs and says how many they were. */
-  start(random: Random): (() => number | Promise<number>) & { close?: () => void };
+  start(random: Random): (() => number | Promise<number>) & { close?: () => void | Promise<void> };
 }
 
 export interface FuzzLimits {
@@ -102,23 +104,26 @@ export async function runFuzzer(
   let inputs = 0;
   const seconds = () => (performance.now() - started) / 1000;
   let told = 0;
-  while (inputs < limits.count && seconds() < limits.seconds) {
-    const before = process.cpuUsage();
-    try {
-      inputs += await step();
-    } catch (cause) {
-      throw new Error(`${fuzzer.name}, seed ${limits.seed}, about input ${inputs}: ${String(cause)}`, {
-        cause,
-      });
+  try {
+    while (inputs < limits.count && seconds() < limits.seconds) {
+      const before = process.cpuUsage();
+      try {
+        inputs += await step();
+      } catch (cause) {
+        throw new Error(`${fuzzer.name}, seed ${limits.seed}, about input ${inputs}: ${String(cause)}`, {
+          cause,
+        });
+      }
+      // Processor time: a machine that was busy, or asleep, is no finding.
+      const { user, system } = process.cpuUsage(before);
+      if (user + system > 10e6)
+        throw new Error(`${fuzzer.name}, seed ${limits.seed}: input ${inputs} took more than 10 seconds`);
+      if (seconds() - told < 10) continue;
+      told = seconds();
+      tell(inputs, told);
     }
-    // Processor time: a machine that was busy, or asleep, is no finding.
-    const { user, system } = process.cpuUsage(before);
-    if (user + system > 10e6)
-      throw new Error(`${fuzzer.name}, seed ${limits.seed}: input ${inputs} took more than 10 seconds`);
-    if (seconds() - told < 10) continue;
-    told = seconds();
-    tell(inputs, told);
+  } finally {
+    await step.close?.();
   }
-  step.close?.();
   return { inputs, seconds: seconds() };
 }

@@ -1,7 +1,7 @@
 import { MillraceError } from "../../errors.js";
 import { compileFilter } from "../../filter/compile.js";
 import { type OpenPort, openPort } from "../../flow/port.js";
-import { attachPortFilter } from "../../flow/port-filter.js";
+import { attachPortFilter, filterOptions } from "../../flow/port-filter.js";
 import { nextTurn } from "../../flow/source.js";
 import { BURST_METAS, META_SIZE, META_VERDICT, VERDICT_PASS } from "../../kernels/structs.js";
 import { createBurstView } from "../../packet/burst.js";
@@ -115,8 +115,7 @@ type Classify = (burst: number) => void;
 /** Puts the filter into the port where it has a place for it; else returns what runs it over a burst. */
 function setFilter(port: OpenPort, { expression, snaplen }: CaptureOptions): Classify | undefined {
   if (expression === "") return undefined;
-  const { linkType, live } = port.can;
-  const compiled = compileFilter(expression, { linkType, snaplen, tagsBeside: live });
+  const compiled = compileFilter(expression, { ...filterOptions(port.can), snaplen });
   const filter = attachPortFilter(port.memory, port.driver, compiled);
   return filter.place === "wasm" ? filter.apply : undefined;
 }
