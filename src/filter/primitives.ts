@@ -208,6 +208,8 @@ export function nameTest(state: FilterState, name: string, q: Qualifier | undefi
   }
 }
 
+const WITHOUT_IPV6: ReadonlySet<string> = new Set(["ip", "arp", "rarp"]);
+
 function hostNameTest(state: FilterState, name: string, q: Qualifier): Condition {
   if (q.protocol === "link") {
     const address = etherAddress(name);
@@ -226,7 +228,7 @@ function hostNameTest(state: FilterState, name: string, q: Qualifier): Condition
         tests.push(
           host4(state, parseDotted(address)![0], ALL_ONES, protocol4, q.direction, q.kind || "host"),
         );
-    } else if (protocol6 !== "ip") {
+    } else if (!WITHOUT_IPV6.has(protocol6)) {
       const words = parseIpv6(address.replace(/%.*/, ""))!;
       tests.push(
         host6(state, words, Array<number>(4).fill(ALL_ONES), protocol6, q.direction, q.kind || "host"),

@@ -1,8 +1,7 @@
 // The cases of libpcap's own tests over capture files, on the port that reads them, by the names of this machine's
 // files where a case needs some.
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
-import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -10,6 +9,7 @@ import { fileURLToPath } from "node:url";
 import type { MillraceError } from "../../src/errors.js";
 import { open } from "../../src/index.js";
 import { linkTypeOf } from "../../src/packet/linktype.js";
+import { makeEtc } from "../kit/etc.js";
 import { DATA } from "./oracle.js";
 
 interface Applied {
@@ -82,29 +82,19 @@ test("libpcap's captures, read through a filter: what it keeps comes, what it do
 });
 
 test("a gateway is found by /etc/ethers and /etc/hosts", (t) => {
-  if (spawnSync("unshare", ["-m", "true"]).status !== 0) {
-    t.skip("namespaces need CAP_SYS_ADMIN: run as root");
-    return;
-  }
-  const etc = mkdtempSync(join(tmpdir(), "millrace-etc-"));
-  t.after(() => rmSync(etc, { recursive: true, force: true }));
-  // All that a program needs of /etc to start, and to look a name up.
-  for (const file of ["ld.so.cache", "passwd", "group"].filter((file) => existsSync(join("/etc", file))))
-    copyFileSync(join("/etc", file), join(etc, file));
-  writeFileSync(join(etc, "nsswitch.conf"), "hosts: files\n");
   const name = "eth-ipv4-ipv6.host123.libpcap.test";
-  writeFileSync(join(etc, "ethers"), `# by hand\nAA:0:4:0:14:e ${name}\n`);
-  writeFileSync(join(etc, "hosts"), `127.0.0.1 localhost\n10.20.30.40 ${name}\n`);
+  const run = makeEtc(t, {
+    ethers: `# by hand\nAA:0:4:0:14:e ${name}\n`,
+    hosts: `127.0.0.1 localhost\n10.20.30.40 ${name}\n`,
+    networks: "",
+  });
+  if (run === undefined) return;
   const cases = CASES.filter(
     ({ savefile, expression }) => savefile.startsWith("gateway") && NAMED.test(expression),
   );
   assert.equal(cases.length, 3);
   for (const one of cases) {
-    const script = 'mount --bind "$1" /etc && shift && exec "$@"';
-    const command = [process.execPath, MAIN, "filter", "--read", pathOf(one), one.expression];
-    const { stdout, stderr } = spawnSync("unshare", ["-m", "sh", "-c", script, "sh", etc, ...command], {
-      encoding: "utf8",
-    });
+    const { stdout, stderr } = run(process.execPath, MAIN, "filter", "--read", pathOf(one), one.expression);
     const verdicts = stdout
       .split("\n")
       .filter((line) => line.includes("\t"))
@@ -115,4 +105,29 @@ test("a gateway is found by /etc/ethers and /etc/hosts", (t) => {
       `${one.expression}: ${stderr}`,
     );
   }
+});
+
+test("captures of other systems number IPv6 as those do, and say nothing of an interface", async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "millrace-null-"));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const path = join(folder, "null.pcap");
+  const packets = [2, 24, 28, 30].map((family) => Buffer.from([family, 0, 0, 0, 0x60, ...Array(39).fill(0)]));
+  const head = Buffer.alloc(24);
+  head.writeUInt32LE(0xa1b2c3d4, 0);
+  head.writeUInt16LE(2, 4);
+  head.writeUInt16LE(4, 6);
+  head.writeUInt32LE(65_535, 16);
+  const records = packets.map((packet) => {
+    const record = Buffer.alloc(16);
+    record.writeUInt32LE(packet.length, 8);
+    record.writeUInt32LE(packet.length, 12);
+    return Buffer.concat([record, packet]);
+  });
+  writeFileSync(path, Buffer.concat([head, ...records]));
+  assert.deepEqual(
+    await packetsOf(path, "ip6"),
+    packets.slice(1).map((packet) => packet.toString("hex")),
+  );
+  for (const asked of ["ifindex 3", "inbound"])
+    await assert.rejects(packetsOf(path, asked), { code: "ERR_FILTER" }, asked);
 });

@@ -2,9 +2,11 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import { fileURLToPath } from "node:url";
 import type { ClassicProgram } from "../../src/filter/classic.js";
 import { compileProgram } from "../../src/filter/program.js";
 import type { FilterLinkType } from "../../src/filter/state.js";
+import { makeEtc } from "../kit/etc.js";
 import { classified, interpreted, loadBurst } from "./backends.js";
 import { createDifferential, looksBeside, tryCompile } from "./differential.js";
 import { seeded } from "./grammar.js";
@@ -44,6 +46,43 @@ test("libpcap's own expressions: the same are refused, the rest give the same ve
       if (looksBeside(ours)) continue;
       assert.deepEqual(classified(bursts.get(dlt)!, ours), expected, `${dlt} ${text}, WebAssembly`);
     }
+});
+
+test("libpcap's expressions with names of hosts and networks: both look them up, and give one verdict", (t) => {
+  // Names that promise the same have the same addresses: they stand in for one another.
+  const hosts: readonly (readonly [name: string, ...addresses: string[]])[] = [
+    ["noeth-ipv4-noipv6.host123", "192.168.1.249"],
+    ["noeth-noipv4-ipv6.host123", "fe80::1"],
+    ["noeth-ipv4-ipv6.host123", "192.168.1.249", "fe80::1"],
+    ["eth-ipv4-noipv6.host123", "192.168.1.249"],
+    ["eth-ipv4-ipv6.host123", "192.168.1.249", "fe80::1"],
+    ["eth-ipv4x4-noipv6.host357", "192.1.2.23", "10.0.0.1", "224.0.0.2", "192.168.1.172"],
+    ["eth-noipv4-ipv6x2.host357", "ff02::5", "2000::1"],
+    ["eth-ipv4x4-ipv6x2.host357"].concat(
+      ["192.1.2.23", "10.0.0.1", "224.0.0.2", "192.168.1.172"],
+      ["ff02::5", "2000::1"],
+    ) as [string, ...string[]],
+  ];
+  const stations = ["eth-noipv4-noipv6.host123", ...hosts.map(([name]) => name)].filter((name) =>
+    name.startsWith("eth"),
+  );
+  const run = makeEtc(t, {
+    hosts: hosts
+      .flatMap(([name, ...addresses]) => addresses.map((address) => `${address} ${name}.libpcap.test\n`))
+      .join(""),
+    ethers: stations.map((name) => `00:11:22:33:44:55 ${name}.libpcap.test\n`).join(""),
+    networks: [
+      "net-10-0-0-0.libpcap.test 10.0.0.0\n",
+      "net-10-20-0-0.libpcap.test 192.168.0.0\n",
+      "net-10-20-30-0.libpcap.test 192.168.1.0\n",
+    ].join(""),
+  });
+  if (run === undefined) return;
+  const named = fileURLToPath(new URL("./named.js", import.meta.url));
+  const { status, stdout, stderr } = run(process.execPath, named);
+  assert.equal(status, 0, stderr);
+  const { compared, matching, alike } = JSON.parse(stdout);
+  assert.ok(compared >= 85 && matching >= 60 && alike >= 50, stdout);
 });
 
 test("expressions with one meaning give one verdict", () => {
