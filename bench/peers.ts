@@ -17,14 +17,21 @@ export interface Testpmd {
   stop(): Promise<void>;
 }
 
+/** Megabytes in huge pages of 2 MiB that nobody has. */
+export function freeHugeMegabytes(): number {
+  const [, pages = "0"] = /^HugePages_Free:\s+(\d+)$/m.exec(readFileSync("/proc/meminfo", "utf8")) ?? [];
+  return 2 * Number(pages);
+}
+
 /** Debian's testpmd on virtual devices, one forwarding core, forwarding in `mode`. */
 export async function startTestpmd(
   devices: readonly string[],
   mode: string,
   namespace?: string,
+  memory: readonly string[] = ["--no-huge"],
 ): Promise<Testpmd> {
   const args = [
-    ...["-l", "0,1", "--main-lcore=0", "--no-huge", "-m", "1024", "--no-pci", "--no-telemetry"],
+    ...["-l", "0,1", "--main-lcore=0", ...memory, "-m", "1024", "--no-pci", "--no-telemetry"],
     ...[`--file-prefix=millrace-bench-${process.pid}`, ...devices.map((device) => `--vdev=${device}`)],
     ...["--", "-i", "--nb-cores=1", "--no-mlockall", "--total-num-mbufs=65536", `--forward-mode=${mode}`],
   ];

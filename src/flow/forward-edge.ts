@@ -9,6 +9,7 @@ import {
   EDGE_REWRITES,
   EDGE_SET,
   EDGE_SIZE,
+  EDGE_SWAPS,
   EDGE_TOO_LONG,
   META_SIZE,
   META_VERDICT,
@@ -76,7 +77,8 @@ export function createEdge(arena: ArenaMemory, can: Capabilities, rewrite: MacRe
   u32[(at + EDGE_FRAGMENTS) >>> 2] = can.fragments;
   u32[(at + EDGE_TOO_LONG) >>> 2] = tooLong;
   u32[(at + EDGE_FINISHES) >>> 2] = finishes ? 1 : 0;
-  u32[(at + EDGE_REWRITES) >>> 2] = rewrites ? 1 : 0;
+  const swaps = rewrite.swap && rewrite.destination === undefined && rewrite.source === undefined;
+  u32[(at + EDGE_REWRITES) >>> 2] = swaps ? EDGE_SWAPS : rewrites ? 1 : 0;
   writeRewrite(u8.subarray(at, at + EDGE_SIZE), rewrite);
 
   const spare = can.segmentation || can.linkType === "DATAGRAM" ? 0 : createBurst(arena, SPARE);

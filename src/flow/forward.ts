@@ -1,3 +1,4 @@
+import { performance } from "node:perf_hooks";
 import { MillraceError } from "../errors.js";
 import { BURST_PACKETS, VERDICT_ASIDE, VERDICT_PASS } from "../kernels/structs.js";
 import type { ArenaMemory } from "../memory/arena.js";

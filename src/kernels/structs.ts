@@ -191,9 +191,11 @@ export const EDGE_MOST = 0; // u32, bytes of the longest packet that the port ta
 export const EDGE_FRAGMENTS = 4; // u32, the most that a packet may have beside its linear part
 export const EDGE_TOO_LONG = 8; // u32, the verdict of a packet that is longer
 export const EDGE_FINISHES = 12; // u32, 1: checksums left partial are to be finished before the port has them
-export const EDGE_REWRITES = 16; // u32, 1: hardware addresses are rewritten, by the vectors below
+export const EDGE_REWRITES = 16; // u32, not 0: hardware addresses are rewritten, by the vectors below
 export const EDGE_ORDER = 32; // 16 bytes: which of a packet's first bytes comes to each place; 128: that of EDGE_SET
 export const EDGE_SET = 48; // 16 bytes
+/** EDGE_REWRITES: they are swapped, and no more. */
+export const EDGE_SWAPS = 2;
 export const EDGE_SIZE = 128; // with SCRATCH_VECTOR
 
 // Faults of the edge check, in bits 0 to 7 of a negative result; the descriptor's index in the bits above.

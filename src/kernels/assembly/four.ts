@@ -21,26 +21,19 @@ export function singles(burst: u32): bool {
   let number = i32x4(0, 1, 2, 3);
   let wrong = i32x4.splat(0);
   let packet: u32 = 0;
-  for (; packet + 4 <= packets; packet += 4) {
-    wrong = v128.or(wrong, v128.xor(v128.load(starts + (packet << 2)), number));
-    number = i32x4.add(number, i32x4.splat(4));
+  for (; packet + 16 <= packets; packet += 16) {
+    const at = starts + (packet << 2);
+    const more = i32x4.add(number, i32x4.splat(8));
+    const a = v128.xor(v128.load(at), number);
+    const b = v128.xor(v128.load(at, 16), i32x4.add(number, i32x4.splat(4)));
+    const c = v128.xor(v128.load(at, 32), more);
+    const d = v128.xor(v128.load(at, 48), i32x4.add(more, i32x4.splat(4)));
+    wrong = v128.or(wrong, v128.or(v128.or(a, b), v128.or(c, d)));
+    number = i32x4.add(more, i32x4.splat(8));
   }
   if (v128.any_true(wrong)) return false;
   for (; packet < packets; packet++) if (load<u32>(starts + (packet << 2)) != packet) return false;
   return true;
-}
-
-/** Of a packet's metadata from META_FLAGS on: what must be 0 for a sender to take it, and with an edge before it. */
-export function takenMask(edge: u32): u64 {
-  return edge == 0 ? 0xff00000000000000 : 0xff00ffff00000000;
-}
-
-/** True when `mask` has nothing against four packets, and no checksum is left partial where `partial` is 1. */
-export function takeable(meta: u32, mask: u64, partial: u64): bool {
-  const first = load<u64>(meta, META_FLAGS) | load<u64>(meta, META_SIZE + META_FLAGS);
-  const second = load<u64>(meta, 2 * META_SIZE + META_FLAGS) | load<u64>(meta, 3 * META_SIZE + META_FLAGS);
-  const all = first | second;
-  return ((all & mask) | (all & (all >> 1) & partial)) == 0; // CHECKSUM_PARTIAL: bits 0 and 1, both
 }
 
 /** True when none of four packets is a super-frame and all have the verdict PASS. */

@@ -37,7 +37,8 @@ export { burstSuperFrames, forwardEdge } from "./forward";
 export { gatherFlush, gatherOthers, gatherRelease, gatherRun, gatherTick } from "./gather";
 export { inboxFill, inboxPost, inboxReceived, inboxSplit, inboxUnpost } from "./inbox";
 export { copyBytes } from "./memory";
-export { nullReceive, nullSend } from "./null";
+export { nullReceive } from "./null";
+export { nullSend } from "./null-send";
 export { outboxCalls, outboxCompleted, outboxRefuse, outboxSegment, outboxSent } from "./outbox";
 export {
   packetCopy,

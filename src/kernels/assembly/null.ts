@@ -1,4 +1,4 @@
-// null: ports: packets out of the pool, packets back into the pool, nothing in between.
+// What null: ports bring: packets out of the pool.
 import {
   BURST_CAPACITY,
   BURST_COUNT,
@@ -6,41 +6,16 @@ import {
   BURST_METAS,
   BURST_PACKETS,
   BURST_STARTS,
-  DESC_ADDR,
-  DESC_LEN,
   DESC_SIZE,
-  EDGE_FINISHES,
-  EDGE_MOST,
-  EDGE_ORDER,
-  EDGE_REWRITES,
-  EDGE_SET,
-  FAULT_OWNER,
-  MAGAZINE_CAPACITY,
   MAGAZINE_COUNT,
   MAGAZINE_ENTRIES,
   META_SHIFT,
   META_SIZE,
-  META_VERDICT,
   META_WIRE_LENGTH,
-  NULL_BYTES,
-  NULL_PACKETS,
   SCRATCH_VECTOR,
-  VERDICT_MOVED,
-  VERDICT_PASS,
 } from "../structs";
-import {
-  frameShift,
-  loadedMagazine,
-  makeRoom,
-  nextMagazine,
-  plainFrames,
-  releaseFrame,
-  soleWord,
-  wordOf,
-} from "./arena";
-import { ordinary, rewrite } from "./edge";
-import { Frame2048, Frame4096, singles, takeable, takenMask, VECTOR } from "./four";
-import { burstClear, descriptorFault } from "./ring";
+import { frameShift, loadedMagazine, nextMagazine, soleWord, wordOf } from "./arena";
+import { Frame2048, Frame4096 } from "./four";
 
 const HEADROOM: u32 = 256;
 const STAGGER: u32 = 31 << 6; // of 4,096; half of it of 2,048
@@ -134,23 +109,15 @@ function stampAll(state: u32, metas: u32, starts: u32, count: u32, number: u32, 
   let wrong = i32x4.splat(0);
   let meta = metas;
   let start = starts;
-  const fours = starts + ((count & -4) << 2);
-  for (; start < fours; start += 16) {
-    const zero = v128.or(
-      v128.or(v128.load(meta), v128.load(meta, META_SIZE)),
-      v128.or(v128.load(meta, 2 * META_SIZE), v128.load(meta, 3 * META_SIZE)),
-    );
-    const ab = v128.or(
-      v128.xor(v128.load(meta, META_WIRE_LENGTH), wire),
-      v128.xor(v128.load(meta, META_SIZE + META_WIRE_LENGTH), wire),
-    );
-    const cd = v128.or(
-      v128.xor(v128.load(meta, 2 * META_SIZE + META_WIRE_LENGTH), wire),
-      v128.xor(v128.load(meta, 3 * META_SIZE + META_WIRE_LENGTH), wire),
-    );
-    wrong = v128.or(v128.or(wrong, zero), v128.or(v128.or(ab, cd), v128.xor(v128.load(start), numbers)));
-    numbers = i32x4.add(numbers, i32x4.splat(4));
-    meta += 4 * META_SIZE;
+  const eights = starts + ((count & -8) << 2);
+  for (; start < eights; start += 32) {
+    const first = strange(meta, wire);
+    const second = strange(meta + 4 * META_SIZE, wire);
+    const next = i32x4.add(numbers, i32x4.splat(4));
+    const order = v128.or(v128.xor(v128.load(start), numbers), v128.xor(v128.load(start, 16), next));
+    wrong = v128.or(v128.or(wrong, order), v128.or(first, second));
+    numbers = i32x4.add(next, i32x4.splat(4));
+    meta += 8 * META_SIZE;
   }
   if (v128.any_true(wrong)) {
     meta = metas;
@@ -165,177 +132,19 @@ function stampAll(state: u32, metas: u32, starts: u32, count: u32, number: u32, 
   }
 }
 
-/**
- * Frees the packets with verdict PASS from number `first` on, marks them VERDICT_MOVED and counts packets and bytes
- * in the state. With an EDGE_ structure at `edge` it does first what that says, ends at a packet that is not
- * ordinary to it, and leaves a burst that goes as a whole empty. Returns the number of the first packet not looked
- * at, or a negative fault.
- */
-export function nullSend(state: u32, burst: u32, first: u32, edge: u32): i32 {
-  const packets = load<u32>(burst, BURST_PACKETS);
-  sent = 0;
-  sentBytes = 0;
-  let result: i32;
-  if (plainFrames() == 0 || !singles(burst)) result = sendEach(burst, first, packets, edge);
-  else if (frameShift == 12) result = sendFours<Frame4096>(state, burst, first, packets, edge);
-  else result = sendFours<Frame2048>(state, burst, first, packets, edge);
-  if (edge != 0 && sent == packets) burstClear(burst);
-  store<f64>(state, load<f64>(state, NULL_PACKETS) + <f64>sent, NULL_PACKETS);
-  store<f64>(state, load<f64>(state, NULL_BYTES) + <f64>sentBytes, NULL_BYTES);
-  return result;
-}
-
-let sent: u32 = 0;
-let sentBytes: u64 = 0;
-
-/** Packets of one descriptor each: four at once as long as their frames are the pool's and this worker's alone. */
-function sendFours<Frame>(state: u32, burst: u32, first: u32, packets: u32, edge: u32): i32 {
-  const shift: u32 = 10 + <u32>sizeof<Frame>();
-  const descs = load<u32>(burst, BURST_DESCS);
-  const metas = load<u32>(burst, BURST_METAS);
-  const owned = soleWord();
-  const words = wordOf(0);
-  const mask = takenMask(edge);
-  const partial: u64 = edge != 0 && load<u32>(edge, EDGE_FINISHES) != 0 ? 1 : 0;
-  const rewrites = edge != 0 && load<u32>(edge, EDGE_REWRITES) != 0;
-  const order = v128.load(edge, EDGE_ORDER);
-  const set = v128.load(edge, EDGE_SET);
-  const shortest: u32 = edge == 0 ? 0 : VECTOR;
-  const most: u32 = edge == 0 ? 1 << shift : load<u32>(edge, EDGE_MOST);
-  const longest: u32 = most < 1 << shift ? most : 1 << shift;
-  const least = pin(state, i32x4.splat(shortest));
-  const span = pin(state, i32x4.splat(longest < shortest ? 0 : longest - shortest));
-  const size = pin(state, i32x4.splat(1 << shift));
-  const within = pin(state, i32x4.splat((1 << shift) - 1));
-  const last = pin(state, i32x4.splat((plainFrames() << shift) - 1));
-  const zero = pin(state, i32x4(0, -1, 0, -1)); // the address's upper half, the options
-  let packet = first;
-  while (packet < packets) {
-    let magazine = loadedMagazine();
-    let held = load<u32>(magazine, MAGAZINE_COUNT);
-    let lengths = i32x4.splat(0);
-    const from = packet;
-    let meta = metas + (packet << META_SHIFT);
-    let desc = descs + packet * DESC_SIZE;
-    while (packet + 4 <= packets) {
-      if (held + 4 > <u32>MAGAZINE_CAPACITY) {
-        if (held != MAGAZINE_CAPACITY) break;
-        makeRoom();
-        magazine = loadedMagazine();
-        held = load<u32>(magazine, MAGAZINE_COUNT);
-      }
-      if (!takeable(meta, mask, partial)) break;
-      const a = v128.load(desc);
-      const b = v128.load(desc, DESC_SIZE);
-      const c = v128.load(desc, 2 * DESC_SIZE);
-      const d = v128.load(desc, 3 * DESC_SIZE);
-      const strange = v128.and(v128.or(v128.or(a, b), v128.or(c, d)), zero);
-      const ab = v128.or(a, i64x2.shl(b, 32)); // addresses of both, lengths of both
-      const cd = v128.or(c, i64x2.shl(d, 32));
-      const address = v128.shuffle<u64>(ab, cd, 0, 2);
-      const length = v128.shuffle<u64>(ab, cd, 1, 3);
-      const offset = v128.and(address, within);
-      const foreign = v128.xor(i32x4.max_u(address, last), last);
-      const long = v128.xor(i32x4.max_u(i32x4.sub(length, least), span), span);
-      const beyond = i32x4.gt_s(length, i32x4.sub(size, offset));
-      if (v128.any_true(v128.or(v128.or(strange, long), v128.or(foreign, beyond)))) break;
-      // One after the other, so that a frame that is there twice is found; and back again. Frame 0 is nobody's.
-      const h0 = load<u32>(desc);
-      const h1 = load<u32>(desc, DESC_SIZE);
-      const h2 = load<u32>(desc, 2 * DESC_SIZE);
-      const h3 = load<u32>(desc, 3 * DESC_SIZE);
-      const w0 = words + ((h0 >> shift) << 2);
-      const w1 = words + ((h1 >> shift) << 2);
-      const w2 = words + ((h2 >> shift) << 2);
-      const w3 = words + ((h3 >> shift) << 2);
-      const o0 = load<u32>(w0);
-      store<u32>(w0, 0);
-      const o1 = load<u32>(w1);
-      store<u32>(w1, 0);
-      const o2 = load<u32>(w2);
-      store<u32>(w2, 0);
-      const o3 = load<u32>(w3);
-      store<u32>(w3, 0);
-      if (((o0 ^ owned) | (o1 ^ owned) | (o2 ^ owned) | (o3 ^ owned)) != 0) {
-        store<u32>(w3, o3);
-        store<u32>(w2, o2);
-        store<u32>(w1, o1);
-        store<u32>(w0, o0);
-        break;
-      }
-      if (rewrites) {
-        rewriteVector(h0, order, set);
-        rewriteVector(h1, order, set);
-        rewriteVector(h2, order, set);
-        rewriteVector(h3, order, set);
-      }
-      v128.store(magazine + (held << 2), i32x4.sub(address, offset), MAGAZINE_ENTRIES);
-      lengths = i32x4.add(lengths, length);
-      held += 4;
-      store<u32>(magazine, held, MAGAZINE_COUNT); // each time: this worker may be ended at a loop's head
-      packet += 4;
-      meta += 4 * META_SIZE;
-      desc += 4 * DESC_SIZE;
-    }
-    sent += packet - from;
-    sentBytes += sumOf(lengths);
-    if (edge != 0 && sent == packets) break; // nobody reads the verdicts
-    markMoved(metas, from, packet);
-    if (packet == packets) break;
-    const stop = packet + 4 < packets ? packet + 4 : packets;
-    const result = sendEach(burst, packet, stop, edge);
-    if (result < <i32>stop) return result;
-    packet = stop;
-  }
-  return <i32>packets;
-}
-
-/** Rewrites the hardware addresses of a packet of VECTOR bytes or more. */
-function rewriteVector(head: u32, order: v128, set: v128): void {
-  v128.store(head, v128.or(v128.swizzle(v128.load(head), order), set));
-}
-
-function markMoved(metas: u32, from: u32, to: u32): void {
-  const end = metas + (to << META_SHIFT);
-  for (let meta = metas + (from << META_SHIFT); meta < end; meta += META_SIZE)
-    store<u8>(meta, VERDICT_MOVED, META_VERDICT);
-}
-
-function sumOf(lengths: v128): u32 {
-  return (
-    i32x4.extract_lane(lengths, 0) +
-    i32x4.extract_lane(lengths, 1) +
-    i32x4.extract_lane(lengths, 2) +
-    i32x4.extract_lane(lengths, 3)
+/** 0 where the metadata of four packets is `wire` from META_WIRE_LENGTH on, and nothing before it. */
+function strange(meta: u32, wire: v128): v128 {
+  const zero = v128.or(
+    v128.or(v128.load(meta), v128.load(meta, META_SIZE)),
+    v128.or(v128.load(meta, 2 * META_SIZE), v128.load(meta, 3 * META_SIZE)),
   );
-}
-
-/** Packets `first` to before `stop`, whatever they are; ends at one that the edge does not take as it is. */
-function sendEach(burst: u32, first: u32, stop: u32, edge: u32): i32 {
-  const packets = load<u32>(burst, BURST_PACKETS);
-  const count = load<u32>(burst, BURST_COUNT);
-  const descs = load<u32>(burst, BURST_DESCS);
-  const metas = load<u32>(burst, BURST_METAS);
-  const starts = load<u32>(burst, BURST_STARTS);
-  for (let packet = first; packet < stop; packet++) {
-    const meta = metas + (packet << META_SHIFT);
-    if (load<u8>(meta, META_VERDICT) != VERDICT_PASS) continue;
-    const start = load<u32>(starts + (packet << 2));
-    const end = packet + 1 < packets ? load<u32>(starts + ((packet + 1) << 2)) : count;
-    if (edge != 0) {
-      const desc = descs + start * DESC_SIZE;
-      if (!ordinary(edge, meta, desc, end - start)) return <i32>packet;
-      rewrite(edge, load<u32>(desc, DESC_ADDR));
-    }
-    for (let index = start; index < end; index++) {
-      const at = descs + index * DESC_SIZE;
-      let wrong = descriptorFault(at);
-      if (wrong == 0 && !releaseFrame(load<u32>(at, DESC_ADDR))) wrong = FAULT_OWNER;
-      if (wrong != 0) return -(<i32>((index << 8) | wrong));
-      sentBytes += load<u32>(at, DESC_LEN);
-    }
-    store<u8>(meta, VERDICT_MOVED, META_VERDICT);
-    sent++;
-  }
-  return <i32>stop;
+  const ab = v128.or(
+    v128.xor(v128.load(meta, META_WIRE_LENGTH), wire),
+    v128.xor(v128.load(meta, META_SIZE + META_WIRE_LENGTH), wire),
+  );
+  const cd = v128.or(
+    v128.xor(v128.load(meta, 2 * META_SIZE + META_WIRE_LENGTH), wire),
+    v128.xor(v128.load(meta, 3 * META_SIZE + META_WIRE_LENGTH), wire),
+  );
+  return v128.or(zero, v128.or(ab, cd));
 }
