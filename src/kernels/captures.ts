@@ -98,6 +98,19 @@ export const OUTPUT_SWAPPED = 72; // u32, 1: big endian
 export const OUTPUT_SIMPLE_SNAPLEN = 76; // u32, snap length of the section's first interface; 0: none
 export const OUTPUT_SIZE = 128;
 
+// Records named to be written: struct iovecs over a block of the arena, which holds their heads, and over packets where
+// they lie. 64 bytes.
+export const RECORDS_ARENA = 0; // u64, absolute address of the arena
+export const RECORDS_VECTORS = 8; // u32, offset of the iovecs
+export const RECORDS_LIMIT = 12; // u32, how many there may be
+export const RECORDS_BLOCK = 16; // u32, offset of the block
+export const RECORDS_BLOCK_END = 20; // u32
+export const RECORDS_COPIED = 24; // u32, packets of more bytes are named where they lie, others copied into the block
+export const RECORDS_COUNT = 28; // u32, out: iovecs
+export const RECORDS_BYTES = 32; // u32, out: what they amount to
+export const RECORDS_TOUCHED = 36; // u32, of no meaning: a use of what was read for the caches' sake
+export const RECORDS_SIZE = 64;
+
 // What a capture's packets amount to. 128 bytes, then one u64 of packets for each interface.
 export const SUMMARY_PACKETS = 0; // u64
 export const SUMMARY_CAPTURED = 8; // u64, bytes in the file

@@ -136,7 +136,7 @@ export interface Kernels {
   tapReceived(inbox: number, burst: number, length: number, vnet: number): number;
   tpacketSlots(state: number, burst: number): number;
   tpacketBlocks(state: number, burst: number): number;
-  tpacketRecord(state: number, output: number, most: number): number;
+  tpacketRecord(state: number, output: number, records: number, most: number): number;
   tpacketLarge(state: number, inbox: number, burst: number, length: number): number;
   tpacketReady(state: number, blocks: number): number;
   burstQueueRun(burst: number, first: number): number;

@@ -120,5 +120,5 @@ export const TPACKET_BYTES = 56; // u64
 export const TPACKET_TRUNCATED = 64; // u64, dropped: no slot could hold them whole
 export const TPACKET_MALFORMED = 72; // u64, dropped: the ring contradicts itself
 export const TPACKET_OVERSIZE = 80; // u64, dropped: more pieces than an empty burst takes
-export const TPACKET_META = 96; // META_SIZE bytes for tpacketRecord() to describe packets in
+export const TPACKET_HELD = 88; // u32, V3: units before TPACKET_UNIT that tpacketRecord() has named packets of
 export const TPACKET_SIZE = 128;

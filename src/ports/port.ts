@@ -86,10 +86,12 @@ export interface PortDriver {
    */
   sendOrdinary?(burst: number, edge: number): number;
   /**
-   * Instead of receive(): writes packets straight into the capture file whose OUTPUT_ structure (snap length 64 at
-   * least) is at `output`, up to `most`, until its block is full. Returns how many. Only where nobody else looks at them.
+   * Instead of receive(): makes records of up to `most` packets for the capture file whose OUTPUT_ structure (little
+   * endian, snap length 64 at least) is at `output`, and names them in the RECORDS_ structure at `records`. They are
+   * to be written before the next call, which frees what they lie in. Returns how many; 0: nothing there now. Only
+   * where nobody else looks at the packets.
    */
-  record?(output: number, most: number): number;
+  record?(output: number, records: number, most: number): number;
   /** Resolves when receive() may return something, or when `ended` has become true. Rejects with the signal's reason. */
   readable(signal: AbortSignal): Promise<void>;
   /** Resolves when send() may take something. Rejects with the signal's reason. */

@@ -3,12 +3,19 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import {
-  OUTPUT_END,
   OUTPUT_PCAPNG,
-  OUTPUT_POSITION,
   OUTPUT_SIZE,
   OUTPUT_SNAPLEN,
   OUTPUT_UNITS,
+  RECORDS_ARENA,
+  RECORDS_BLOCK,
+  RECORDS_BLOCK_END,
+  RECORDS_BYTES,
+  RECORDS_COPIED,
+  RECORDS_COUNT,
+  RECORDS_LIMIT,
+  RECORDS_SIZE,
+  RECORDS_VECTORS,
 } from "../../src/kernels/captures.js";
 import { BURST_COUNT, BURST_DESCS, BURST_PACKETS } from "../../src/kernels/structs.js";
 import {
@@ -37,6 +44,7 @@ import {
   TPACKET_UNIT_SIZE,
   TPACKET_UNITS,
   TPACKET_VNET,
+  VECTOR_SIZE,
 } from "../../src/kernels/structs-messages.js";
 import { type ArenaMemory, createArenaMemory } from "../../src/memory/arena.js";
 import { createBurst, throwFault } from "../../src/memory/burst.js";
@@ -133,24 +141,42 @@ for (const [blocks, records] of [
     const ring = regions.take(16384);
     const state = regions.take(TPACKET_SIZE);
     const output = regions.take(OUTPUT_SIZE);
+    const named = regions.take(RECORDS_SIZE);
     const room = regions.take(16384);
     const unitSize = blocks ? 8192 : 2048;
     const receive = () => (blocks ? kernels.tpacketBlocks(state, burst) : kernels.tpacketSlots(state, burst));
-    const record = () => {
-      u8.fill(0xee, room + 9000, room + 9064);
+    // Vectors first, then the block.
+    const list = 16 * VECTOR_SIZE;
+    const record = (copied: number) => {
+      u8.fill(0xee, room + list + 9000, room + list + 9064);
+      u64[(named + RECORDS_ARENA) / 8] = 2n ** 40n;
+      setWords(arena, named, [
+        [RECORDS_VECTORS, room],
+        [RECORDS_LIMIT, 16],
+        [RECORDS_BLOCK, room + list],
+        [RECORDS_BLOCK_END, room + list + 9000],
+        [RECORDS_COPIED, copied],
+      ]);
       setWords(arena, output, [
-        [OUTPUT_POSITION, room],
-        [OUTPUT_END, room + 9000],
         [OUTPUT_PCAPNG, 1],
         [OUTPUT_UNITS, 1e9],
         [OUTPUT_SNAPLEN, 8000],
       ]);
-      const got = kernels.tpacketRecord(state, output, 70);
-      const written = u32[(output + OUTPUT_POSITION) >>> 2] - room;
-      assert.ok(written <= 9000);
-      assert.ok(u8.subarray(room + 9000, room + 9064).every((byte) => byte === 0xee));
+      const got = kernels.tpacketRecord(state, output, named, 70);
+      const count = u32[(named + RECORDS_COUNT) >>> 2];
+      assert.ok(count <= 16);
+      assert.ok(u8.subarray(room + list + 9000, room + list + 9064).every((byte) => byte === 0xee));
+      const pieces = Array.from({ length: count }, (_, index) => {
+        const vector = (room + index * VECTOR_SIZE) / 8;
+        const [at, length] = [Number(u64[vector] - 2n ** 40n), Number(u64[vector + 1])];
+        const inside = (from: number, bytes: number) => at >= from && at + length <= from + bytes;
+        assert.ok(inside(room + list, 9000) || inside(ring, 16384));
+        return u8.subarray(at, at + length);
+      });
+      const bytes = Buffer.concat(pieces);
+      assert.equal(bytes.length, u32[(named + RECORDS_BYTES) >>> 2]);
       let found = 0;
-      for (let at = 0; at < written; at += u32[(room + at + 4) >>> 2]) found++;
+      for (let at = 0; at < bytes.length; at += bytes.readUInt32LE(at + 4)) found++;
       assert.equal(found, got);
       return got;
     };
@@ -163,38 +189,43 @@ for (const [blocks, records] of [
       { minLength: 20, maxLength: 20 },
     );
     fc.assert(
-      fc.property(fc.array(words, { minLength: 1, maxLength: 8 }), fc.boolean(), (units, vnet) => {
-        u8.fill(0, state, state + TPACKET_SIZE);
-        u8.fill(0xff, ring, ring + 16384);
-        setWords(arena, state, [
-          [TPACKET_RING, ring],
-          [TPACKET_UNITS, 16384 / unitSize],
-          [TPACKET_UNIT_SIZE, unitSize],
-          [TPACKET_VNET, vnet ? 10 : 0],
-          [TPACKET_KINDS, 0xff],
-          [TPACKET_ETHERNET, 1],
-        ]);
-        for (let unit = 0; unit < 16384 / unitSize; unit++) {
-          const at = ring + unit * unitSize;
-          u32.set(units[unit % units.length], at >>> 2);
-          if (blocks) u32.set([1, units[unit % units.length][3] % 50], (at + 8) >>> 2);
-          else u32[at >>> 2] |= 1;
-        }
-        for (let rounds = 0; rounds < 100; rounds++) {
-          const got = records ? record() : receive();
-          checkAndFree(arena, burst);
-          if (got === 0) {
-            if (blocks || kernels.tpacketReady(state, 0) === 0) break;
-            // A slot that claims that its packet waits in the socket's queue, where there is none.
-            kernels.tpacketLarge(state, 0, burst, 0);
+      fc.property(
+        fc.array(words, { minLength: 1, maxLength: 8 }),
+        fc.boolean(),
+        fc.constantFrom(16, 256, 8000),
+        (units, vnet, copied) => {
+          u8.fill(0, state, state + TPACKET_SIZE);
+          u8.fill(0xff, ring, ring + 16384);
+          setWords(arena, state, [
+            [TPACKET_RING, ring],
+            [TPACKET_UNITS, 16384 / unitSize],
+            [TPACKET_UNIT_SIZE, unitSize],
+            [TPACKET_VNET, vnet ? 10 : 0],
+            [TPACKET_KINDS, 0xff],
+            [TPACKET_ETHERNET, 1],
+          ]);
+          for (let unit = 0; unit < 16384 / unitSize; unit++) {
+            const at = ring + unit * unitSize;
+            u32.set(units[unit % units.length], at >>> 2);
+            if (blocks) u32.set([1, units[unit % units.length][3] % 50], (at + 8) >>> 2);
+            else u32[at >>> 2] |= 1;
           }
-        }
-        assert.equal(kernels.tpacketReady(state, blocks ? 1 : 0), 0);
-        const count = (at: number) => Number(u64[(state + at) / 8]);
-        assert.ok(count(TPACKET_PACKETS) + count(TPACKET_MALFORMED) + count(TPACKET_TRUNCATED) >= 0);
-        assert.equal(u32[(burst + BURST_PACKETS) >>> 2], 0);
-        assert.equal(freeFrames(arena), before);
-      }),
+          for (let rounds = 0; rounds < 100; rounds++) {
+            const got = records ? record(copied) : receive();
+            checkAndFree(arena, burst);
+            if (got === 0) {
+              if (blocks || kernels.tpacketReady(state, 0) === 0) break;
+              // A slot that claims that its packet waits in the socket's queue, where there is none.
+              kernels.tpacketLarge(state, 0, burst, 0);
+            }
+          }
+          assert.equal(kernels.tpacketReady(state, blocks ? 1 : 0), 0);
+          const count = (at: number) => Number(u64[(state + at) / 8]);
+          assert.ok(count(TPACKET_PACKETS) + count(TPACKET_MALFORMED) + count(TPACKET_TRUNCATED) >= 0);
+          assert.equal(u32[(burst + BURST_PACKETS) >>> 2], 0);
+          assert.equal(freeFrames(arena), before);
+        },
+      ),
       { numRuns: 300 },
     );
   });

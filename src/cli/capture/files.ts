@@ -4,16 +4,23 @@ import { VERDICT_PASS } from "../../kernels/structs.js";
 import type { ArenaMemory } from "../../memory/arena.js";
 import type { NewInterface } from "../../ports/pcap/output-blocks.js";
 import {
+  createRecords,
+  freeRecords,
+  prepareRecords,
+  type Records,
+  writeRecords,
+} from "../../ports/pcap/records.js";
+import {
   type CaptureWriter,
   closeWriter,
   openWriter,
   setFallbackTime,
   writeBurst,
-  writeRecords,
   writerReady,
   writeStatistics,
   writtenBytes,
 } from "../../ports/pcap/writer.js";
+import type { PortDriver } from "../../ports/port.js";
 import { fileName, type Rotation } from "./names.js";
 
 export interface FileOptions {
@@ -45,9 +52,10 @@ export interface CaptureFiles {
   /** Set once -W says that there are enough. */
   full: boolean;
   fileBegan: number;
+  /** Where a port names what it records, once it does. */
+  records: Records | undefined;
 }
 
-const MOST_AT_ONCE = 2 ** 16; // packets
 const APPLICATION = "millrace";
 
 export async function openFiles(arena: ArenaMemory, options: FileOptions): Promise<CaptureFiles> {
@@ -64,6 +72,7 @@ export async function openFiles(arena: ArenaMemory, options: FileOptions): Promi
     started,
     full: false,
     fileBegan: Date.now() / 1000,
+    records: undefined,
   };
 }
 
@@ -96,23 +105,27 @@ export async function writePackets(files: CaptureFiles, burst: number, packets: 
   }
 }
 
-/** Writes up to `most` packets straight out of a port that can, as far as disk and packets are ready; how many. */
+/**
+ * Writes up to `most` packets straight out of a port that can: as many as go into one write; how many. To be called
+ * until it is 0, since the port gets its memory back with the next call.
+ */
 export async function recordPackets(
   files: CaptureFiles,
-  record: (output: number, most: number) => number,
+  record: NonNullable<PortDriver["record"]>,
   most: number,
 ): Promise<number> {
   const { rotation } = files.options;
   if (rotation.seconds !== undefined && Date.now() - files.started.getTime() >= rotation.seconds * 1000)
     await rotateByTime(files);
   if (files.full) return 0;
-  await writerReady(files.writer);
-  let left = Math.min(most, MOST_AT_ONCE);
-  return writeRecords(files.writer, (output) => {
-    const packets = record(output, left);
-    left -= packets;
-    return packets;
-  });
+  files.records ??= createRecords(files.arena);
+  const { writer, records } = files;
+  prepareRecords(records, writer.sink);
+  const packets = record(writer.state, records.offset, Math.min(most, 0xffff_ffff));
+  if (packets === 0) return 0;
+  const writing = writeRecords(records, writer.sink);
+  if (writing !== undefined) await writing;
+  return packets;
 }
 
 async function rotateByTime(files: CaptureFiles): Promise<void> {
@@ -159,6 +172,7 @@ async function finish(files: CaptureFiles): Promise<void> {
 }
 
 /** Closes the last file. */
-export function closeFiles(files: CaptureFiles): Promise<void> {
-  return finish(files);
+export async function closeFiles(files: CaptureFiles): Promise<void> {
+  await finish(files);
+  if (files.records !== undefined) freeRecords(files.records);
 }

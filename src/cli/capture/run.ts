@@ -35,7 +35,9 @@ export interface CaptureOptions {
 }
 
 /** Milliseconds that packets wait for others on their way to a file. */
-const RING_DELAY = 50;
+const RING_DELAY = 200;
+/** Milliseconds in which the kernel has handed over what it had: its timer, and its own delay. */
+const LAST_DELAY = RING_DELAY + 100;
 /** Milliseconds without a turn of the event loop. */
 const TURN_BUDGET = 4;
 
@@ -144,10 +146,10 @@ function announce(port: OpenPort, options: CaptureOptions): void {
   process.stderr.write(`${verb} ${place}, link type ${kind}, snapshot length ${options.snaplen} bytes\n`);
 }
 
-type Record = NonNullable<OpenPort["driver"]["record"]>;
+type Recorder = NonNullable<OpenPort["driver"]["record"]>;
 
 /** What writes packets straight into the file, where the port can and nobody else looks at them. */
-function recorderOf({ driver }: OpenPort, { file, lines, snaplen }: CaptureOptions): Record | undefined {
+function recorderOf({ driver }: OpenPort, { file, lines, snaplen }: CaptureOptions): Recorder | undefined {
   // Files cut by size end with the packet that fills them.
   if (file === undefined || lines !== undefined || file.rotation.megabytes !== undefined || snaplen < 64)
     return undefined;
@@ -157,7 +159,7 @@ function recorderOf({ driver }: OpenPort, { file, lines, snaplen }: CaptureOptio
 async function pumpRecords(
   { driver }: OpenPort,
   { count, wait }: CaptureOptions,
-  record: Record,
+  record: Recorder,
   files: CaptureFiles,
   counts: Counts,
   until: AbortSignal,
@@ -173,10 +175,12 @@ async function pumpRecords(
   let turned = performance.now();
   try {
     while (!until.aborted && !enough()) {
-      await take();
+      const packets = await take();
       const asked = performance.now();
+      if (asked - turned > TURN_BUDGET) await nextTurn();
+      else if (packets > 0) continue;
       // Blocks come late anyway: looking again and again would only cost.
-      if (wait === "busy" || asked - turned > TURN_BUDGET) await nextTurn();
+      else if (wait === "busy") await nextTurn();
       else await driver.readable(until).catch(unlessAborted(until));
       // What was ready at once was no turn of the event loop.
       if (performance.now() - asked > 1 || asked - turned > TURN_BUDGET) turned = performance.now();
@@ -188,8 +192,8 @@ async function pumpRecords(
 
 /** What came before the signal, or before the interface went, may still be on its way through the kernel's ring. */
 async function lastOnes(take: () => Promise<number>, enough: () => boolean): Promise<void> {
-  await new Promise((resolve) => setTimeout(resolve, 2 * RING_DELAY));
-  const deadline = performance.now() + 2 * RING_DELAY;
+  await new Promise((resolve) => setTimeout(resolve, LAST_DELAY));
+  const deadline = performance.now() + LAST_DELAY;
   while (!enough() && (await take()) > 0) if (performance.now() > deadline) return;
 }
 

@@ -123,7 +123,8 @@ export function packCapture(state: u32, burst: u32, first: u32, stop: u32): i32 
   let bytes: u64 = 0;
   const last = stop < packets ? stop : packets;
   let result = <i32>last;
-  beginRecords(state);
+  swapped = load<u32>(state, OUTPUT_SWAPPED) != 0;
+  nano = load<u32>(state, OUTPUT_UNITS) == 1000000000;
   store<u32>(state, 0, OUTPUT_NEED);
   for (let packet = first; packet < last; packet++) {
     const meta = metas + (packet << META_SHIFT);
@@ -165,36 +166,9 @@ export function packCapture(state: u32, burst: u32, first: u32, stop: u32): i32 
     store<u8>(meta, VERDICT_MOVED, META_VERDICT);
   }
   store<u32>(state, position, OUTPUT_POSITION);
-  countRecords(state, written, bytes);
-  return result;
-}
-
-/** Gets ready to write records one by one with putHead(). */
-export function beginRecords(state: u32): void {
-  swapped = load<u32>(state, OUTPUT_SWAPPED) != 0;
-  nano = load<u32>(state, OUTPUT_UNITS) == 1000000000;
-}
-
-/** Writes all of a record but its data; returns where they go, or 0 with OUTPUT_NEED set where there is no room. */
-export function putHead(state: u32, meta: u32, captured: u32, wire: u32): u32 {
-  const flags = <u32>load<u16>(meta, META_FLAGS);
-  const pcapng = load<u32>(state, OUTPUT_PCAPNG) != 0;
-  const position = load<u32>(state, OUTPUT_POSITION);
-  const record = pcapng ? room(state, meta, flags, captured, wire) : 16 + captured;
-  if (record > load<u32>(state, OUTPUT_END) - position) {
-    store<u32>(state, record, OUTPUT_NEED);
-    return 0;
-  }
-  store<u32>(state, position + record, OUTPUT_POSITION);
-  return pcapng
-    ? putBlock(state, meta, flags, position, record, captured, wire)
-    : putRecord(state, meta, flags, position, captured, wire);
-}
-
-/** Counts records that putHead() began. */
-export function countRecords(state: u32, packets: u64, bytes: u64): void {
-  store<u64>(state, load<u64>(state, OUTPUT_PACKETS) + packets, OUTPUT_PACKETS);
+  store<u64>(state, load<u64>(state, OUTPUT_PACKETS) + written, OUTPUT_PACKETS);
   store<u64>(state, load<u64>(state, OUTPUT_BYTES) + bytes, OUTPUT_BYTES);
+  return result;
 }
 
 function clamped(state: u32): void {

@@ -27,6 +27,7 @@ import { inboxFill, inboxSplit } from "./inbox";
 import {
   ADDRESSES,
   add,
+  address,
   describe,
   extra,
   HEADROOM,
@@ -83,7 +84,7 @@ function insertHead(burst: u32, packet: u32): bool {
   const old = load<u32>(first, DESC_ADDR);
   const head = frame + HEADROOM;
   const moved: u32 = tag == 0 ? 0 : ADDRESSES;
-  if (tag == 0) writeCooked(head);
+  if (tag == 0) writeCooked(head, address);
   else {
     memory.copy(<usize>head, <usize>old, <usize>ADDRESSES);
     store<u32>(head, tag, ADDRESSES);

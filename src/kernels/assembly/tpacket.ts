@@ -25,6 +25,7 @@ import {
   TPACKET_BYTES,
   TPACKET_COOKED,
   TPACKET_ETHERNET,
+  TPACKET_HELD,
   TPACKET_KINDS,
   TPACKET_LARGE,
   TPACKET_MALFORMED,
@@ -49,13 +50,13 @@ const STATUS_VLAN_VALID: u32 = 0x10;
 const STATUS_VLAN_TPID_VALID: u32 = 0x40;
 const STATUS_CSUM_VALID: u32 = 0x80;
 const V2_HEADER: u32 = 32; // struct tpacket2_hdr; struct sockaddr_ll follows
-const V3_HEADER: u32 = 48; // struct tpacket3_hdr; struct sockaddr_ll follows
-const SLL_PACKET_TYPE: u32 = 10;
-const SLL_SIZE: u32 = 20;
-const PACKET_OUTGOING: u32 = 4;
+export const V3_HEADER: u32 = 48; // struct tpacket3_hdr; struct sockaddr_ll follows
+export const SLL_PACKET_TYPE: u32 = 10;
+export const SLL_SIZE: u32 = 20;
+export const PACKET_OUTGOING: u32 = 4;
 export const ADDRESSES: u32 = 12; // bytes before a VLAN tag
 export const TAG: u32 = 4;
-const COOKED: u32 = 20; // LINKTYPE_LINUX_SLL2
+export const COOKED: u32 = 20; // LINKTYPE_LINUX_SLL2
 export const HEADROOM: u32 = 64;
 
 // The packet being looked at, as either header tells it.
@@ -68,24 +69,28 @@ let nanoseconds: u32 = 0;
 export let kind: u32 = 0;
 let hash: u32 = 0;
 export let body: u32 = 0; // where its bytes are
-let address: u32 = 0; // its struct sockaddr_ll
+export let address: u32 = 0; // its struct sockaddr_ll
 export let extra: u32 = 0; // bytes that it gets beyond its own: a tag put back, or a cooked header
 
-export function add(state: u32, counter: u32, value: u32): void {
+export function add(state: u32, counter: u32, value: u64): void {
   store<u64>(state + counter, load<u64>(state + counter) + value);
 }
 
-function readTag(state: u32, tci: u32, tpid: u32): void {
-  tag = 0;
-  extra = load<u32>(state, TPACKET_COOKED) != 0 ? COOKED : 0;
-  if (load<u32>(state, TPACKET_ETHERNET) == 0 || (status & STATUS_VLAN_VALID) == 0) return;
+/** The tag that the kernel took off a packet with this status, in network order; 0: none. */
+export function tagOf(status: u32, tci: u32, tpid: u32): u32 {
+  if ((status & STATUS_VLAN_VALID) == 0) return 0;
   if ((status & STATUS_VLAN_TPID_VALID) == 0) tpid = 0x8100;
-  tag = bswap<u32>((tpid << 16) | (tci & 0xffff));
-  extra = TAG;
+  return bswap<u32>((tpid << 16) | (tci & 0xffff));
+}
+
+function readTag(state: u32, tci: u32, tpid: u32): void {
+  const tagged = load<u32>(state, TPACKET_ETHERNET) != 0 && bytes >= ADDRESSES;
+  tag = tagged ? tagOf(status, tci, tpid) : 0;
+  extra = load<u32>(state, TPACKET_COOKED) != 0 ? COOKED : tag != 0 ? TAG : 0;
 }
 
 /** Writes the header of LINKTYPE_LINUX_SLL2 from the packet's sockaddr_ll. */
-export function writeCooked(to: u32): void {
+export function writeCooked(to: u32, address: u32): void {
   store<u16>(to, load<u16>(address, 2)); // protocol, in network order both here and there
   store<u16>(to, 0, 2);
   store<u32>(to, bswap<u32>(load<u32>(address, 4)), 4); // interface
@@ -197,7 +202,7 @@ export function append(state: u32, burst: u32): bool {
     store<u32>(desc, piece + 1 < pieces ? CONTINUED : 0, DESC_OPTIONS);
     left -= length;
     let copied = length;
-    if (piece == 0 && tag != 0 && bytes >= ADDRESSES) {
+    if (piece == 0 && tag != 0) {
       store<u64>(to, load<u64>(from));
       store<u32>(to, load<u32>(from, 8), 8);
       store<u32>(to, tag, ADDRESSES);
@@ -206,7 +211,7 @@ export function append(state: u32, burst: u32): bool {
       copied -= ADDRESSES + TAG;
     }
     if (piece == 0 && tag == 0 && extra != 0) {
-      writeCooked(to);
+      writeCooked(to, address);
       to += extra;
       copied -= extra;
     }
@@ -222,6 +227,19 @@ export function append(state: u32, burst: u32): bool {
   add(state, TPACKET_PACKETS, 1);
   add(state, TPACKET_BYTES, total);
   return true;
+}
+
+/** Gives the kernel back what tpacketRecord() has been through. */
+export function releaseUnits(state: u32): void {
+  const units = load<u32>(state, TPACKET_UNITS);
+  const size = load<u32>(state, TPACKET_UNIT_SIZE);
+  const ring = load<u32>(state, TPACKET_RING);
+  const unit = load<u32>(state, TPACKET_UNIT);
+  for (let held = load<u32>(state, TPACKET_HELD); held != 0; held--) {
+    const index = unit >= held ? unit - held : unit + units - held;
+    atomic.store<u32>(ring + index * size, 0, 8);
+  }
+  store<u32>(state, 0, TPACKET_HELD);
 }
 
 export function nextUnit(state: u32, unit: u32): u32 {

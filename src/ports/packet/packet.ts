@@ -199,7 +199,8 @@ function createDriver(
     ...(receiver?.blocks !== true
       ? {}
       : {
-          record: (output: number, most: number) => (final === undefined ? receiver.record(output, most) : 0),
+          record: (output: number, records: number, most: number) =>
+            final === undefined ? receiver.record(output, records, most) : 0,
         }),
     send(burst, first) {
       if (index === 0)

@@ -32,8 +32,8 @@ export interface PacketReceiver {
   readonly state: number;
   readonly blocks: boolean;
   receive(burst: number): number;
-  /** Writes packets of blocks as records of a capture file; only where `blocks`. */
-  record(output: number, most: number): number;
+  /** As PortDriver.record(); only where `blocks`. */
+  record(output: number, records: number, most: number): number;
   ready(): boolean;
   starved(): boolean;
   close(): void;
@@ -54,7 +54,7 @@ export function frameLimit(linkType: PacketLink["linkType"], mtu: number): numbe
 }
 
 const BLOCK = 256 * 1024; // TPACKET_V3: holds a super-frame of 64 KiB
-const LARGE_BLOCK = 2 * 2 ** 20; // where there is room for several: fewer wake-ups
+const LARGE_BLOCK = 4 * 2 ** 20; // where there is room for several: fewer wake-ups
 const SLOT_OVERHEAD = 128; // tpacket2_hdr, sockaddr_ll, virtio_net_hdr, link header and a VLAN tag, aligned
 const QUEUE_BYTES = 8 * 2 ** 20; // for packets that no slot can hold
 const SO_RCVBUFFORCE = 33;
@@ -145,7 +145,8 @@ function reader(arena: ArenaMemory, link: PacketLink, state: number, inbox: numb
 
   return {
     receive,
-    record: (output: number, most: number) => kernels.tpacketRecord(state, output, most),
+    record: (output: number, records: number, most: number) =>
+      kernels.tpacketRecord(state, output, records, most),
     ready: () => kernels.tpacketReady(state, blocks ? 1 : 0) !== 0,
     starved: () => postless || word(TPACKET_STARVED) !== 0,
   };

@@ -15,11 +15,20 @@ export interface OutputBlock {
   readonly single: boolean;
 }
 
-interface QueuedBlock {
-  readonly block: OutputBlock;
+/** Bytes of the arena. */
+export interface Piece {
+  readonly offset: number;
+  readonly bytes: number;
+}
+
+/** Whole records, in pieces, each head in one. */
+interface Queued {
+  readonly pieces: readonly Piece[];
   readonly length: number;
   /** Bytes of it that are written. */
   done: number;
+  /** Empty again once it is written. */
+  readonly block?: OutputBlock;
 }
 
 /** A file or pipe being written. Blocks take turns: one is filled while others are on their way. */
@@ -29,10 +38,14 @@ export interface CaptureSink {
   readonly file: string;
   readonly fd: number;
   readonly regular: boolean;
+  /** Writing is a copy into memory, or nothing: a file's, or /dev/null's. A pipe may take its time. */
+  readonly memory: boolean;
   readonly pcapng: boolean;
   readonly blocks: readonly OutputBlock[];
   readonly free: OutputBlock[];
-  readonly queue: QueuedBlock[];
+  readonly queue: Queued[];
+  /** Milliseconds that the last write took. */
+  took: number;
   /** Bytes that the file holds. */
   written: number;
   failure: MillraceError | undefined;
@@ -45,6 +58,9 @@ const fstat = promisify(fs.fstat);
 const closeFile = promisify(fs.close);
 const truncate = promisify(fs.ftruncate);
 const BLOCKS = 4;
+const MEMORY_DEVICES = 1; // major number of /dev/null and its like
+/** A write that may take longer, in milliseconds, is left to another thread. */
+const QUICK = 2;
 
 /** Creates or truncates `path`; `-` is standard output. */
 export async function openSink(arena: ArenaMemory, path: string, pcapng: boolean): Promise<CaptureSink> {
@@ -65,15 +81,18 @@ export async function openSink(arena: ArenaMemory, path: string, pcapng: boolean
     bytes,
     single: false,
   }));
+  const status = await fstat(fd);
   return {
     arena,
     file,
     fd,
-    regular: (await fstat(fd)).isFile(),
+    regular: status.isFile(),
+    memory: status.isFile() || (status.isCharacterDevice() && status.rdev >>> 8 === MEMORY_DEVICES),
     pcapng,
     blocks,
     free: [...blocks],
     queue: [],
+    took: 0,
     written: 0,
     failure: undefined,
     draining: undefined,
@@ -93,7 +112,30 @@ export function singleBlock(sink: CaptureSink, bytes: number): OutputBlock {
 
 /** Hands over a block whose first `length` bytes are to be written. */
 export function queueBlock(sink: CaptureSink, block: OutputBlock, length: number): void {
-  sink.queue.push({ block, length, done: 0 });
+  enqueue(sink, { pieces: [{ offset: block.offset, bytes: length }], length, done: 0, block });
+}
+
+/**
+ * True while this thread may write by itself: nothing is on its way that would have to come before, and the last
+ * write was over at once.
+ */
+export function writesAtOnce(sink: CaptureSink): boolean {
+  return sink.memory && sink.draining === undefined && sink.failure === undefined && sink.took < QUICK;
+}
+
+/**
+ * Writes whole records of which the first `done` bytes are written, behind what was handed over before. The pieces
+ * are the caller's again when it resolves. Throws what a write has failed with.
+ */
+export async function writePieces(sink: CaptureSink, pieces: readonly Piece[], done: number): Promise<void> {
+  const length = pieces.reduce((sum, { bytes }) => sum + bytes, 0);
+  enqueue(sink, { pieces, length, done });
+  await sink.draining;
+  if (sink.failure !== undefined) throw sink.failure;
+}
+
+function enqueue(sink: CaptureSink, queued: Queued): void {
+  sink.queue.push(queued);
   sink.draining ??= drain(sink);
 }
 
@@ -105,8 +147,8 @@ async function drain(sink: CaptureSink): Promise<void> {
       const { block, length, done } = sink.queue[0];
       if (done < length && sink.failure === undefined) break;
       sink.queue.shift();
-      if (block.single) freeRegion(sink.arena, block.offset, block.bytes);
-      else sink.free.push(block);
+      if (block?.single) freeRegion(sink.arena, block.offset, block.bytes);
+      else if (block !== undefined) sink.free.push(block);
     }
     for (const wake of sink.waiting) wake();
     sink.waiting.clear();
@@ -117,7 +159,9 @@ async function drain(sink: CaptureSink): Promise<void> {
 /** Writes what is queued now in one call, as far as the system takes it. */
 async function writeQueued(sink: CaptureSink): Promise<void> {
   try {
+    const began = performance.now();
     let bytes = await writeOnce(sink);
+    sink.took = performance.now() - began;
     sink.written += bytes;
     for (const entry of sink.queue) {
       const part = Math.min(bytes, entry.length - entry.done);
@@ -127,16 +171,13 @@ async function writeQueued(sink: CaptureSink): Promise<void> {
     }
   } catch (error) {
     sink.failure = systemError(error, sink.file);
-    const [{ block, done }] = sink.queue;
-    await cutToRecords(sink, block, done);
+    const [{ pieces, done }] = sink.queue;
+    await cutToRecords(sink, pieces, done);
   }
 }
 
 function writeOnce(sink: CaptureSink): Promise<number> {
-  const { u8 } = sink.arena;
-  const views = sink.queue.map(({ block, length, done }) =>
-    u8.subarray(block.offset + done, block.offset + length),
-  );
+  const views = sink.queue.flatMap(({ pieces, done }) => unwritten(sink.arena.u8, pieces, done));
   return new Promise((resolve, reject) => {
     fs.writev(sink.fd, views, null, (error, bytes) => {
       if (error === null) resolve(bytes);
@@ -147,18 +188,22 @@ function writeOnce(sink: CaptureSink): Promise<number> {
   });
 }
 
-/** After a failed write: the file ends with the last record that is whole in it. */
-async function cutToRecords(sink: CaptureSink, block: OutputBlock, done: number): Promise<void> {
-  if (!sink.regular) return;
-  const { u32 } = sink.arena;
-  let whole = 0;
-  for (let next = 0; ; whole = next) {
-    if (done - whole < 16) break;
-    const length = block.offset + whole + (sink.pcapng ? 4 : 8);
-    next = whole + (sink.pcapng ? 0 : 16) + readWord(sink.arena.u8, u32, length);
-    if (next > done || next <= whole) break;
+/** What is left of pieces behind their first `done` bytes. */
+function unwritten(u8: Uint8Array, pieces: readonly Piece[], done: number): Uint8Array[] {
+  const views: Uint8Array[] = [];
+  let before = 0;
+  for (const { offset, bytes } of pieces) {
+    const from = Math.max(0, done - before);
+    if (from < bytes) views.push(u8.subarray(offset + from, offset + bytes));
+    before += bytes;
   }
-  const end = sink.written - done + whole;
+  return views;
+}
+
+/** After a failed write: the file ends with the last record that is whole in it. */
+async function cutToRecords(sink: CaptureSink, pieces: readonly Piece[], done: number): Promise<void> {
+  if (!sink.regular) return;
+  const end = sink.written - done + wholeRecords(sink, pieces, done);
   // The failed write is the error to tell; a file that cannot be cut either stays as it is.
   await truncate(sink.fd, end).then(
     () => {
@@ -166,6 +211,21 @@ async function cutToRecords(sink: CaptureSink, block: OutputBlock, done: number)
     },
     () => undefined,
   );
+}
+
+/** How many of the first `done` bytes of records in pieces are whole ones. */
+function wholeRecords({ arena, pcapng }: CaptureSink, pieces: readonly Piece[], done: number): number {
+  let whole = 0;
+  let piece = 0;
+  let before = 0; // bytes of the pieces before that one
+  while (done - whole >= 16) {
+    while (whole - before >= pieces[piece].bytes) before += pieces[piece++].bytes;
+    const head = pieces[piece].offset + whole - before;
+    const next = whole + (pcapng ? 0 : 16) + readWord(arena.u8, arena.u32, head + (pcapng ? 4 : 8));
+    if (next > done || next <= whole) break;
+    whole = next;
+  }
+  return whole;
 }
 
 function readWord(u8: Uint8Array, u32: Uint32Array, at: number): number {

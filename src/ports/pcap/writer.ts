@@ -173,42 +173,15 @@ export function writeBurst(writer: CaptureWriter, burst: number, first: number, 
   return at;
 }
 
-/**
- * Has `pack` write records at the end of the block at hand, again with an empty block for as long as it says
- * OUTPUT_NEED. It is given the offset of the OUTPUT_ structure and returns how many it wrote; returns their sum.
- */
-export function writeRecords(writer: CaptureWriter, pack: (state: number) => number): number {
-  let records = 0;
-  for (;;) {
-    const block = openBlock(writer);
-    if (block === undefined) break;
-    records += pack(writer.state);
-    const need = get(writer, OUTPUT_NEED);
-    if (need === 0) break;
-    if (get(writer, OUTPUT_POSITION) > block.offset) flushWriter(writer);
-    else records += inSingleBlock(writer, need, () => pack(writer.state));
-  }
-  if (writer.options.flush) flushWriter(writer);
-  else armTimer(writer);
-  return records;
-}
-
 // A record longer than a block gets one of its own.
 function writeLarge(writer: CaptureWriter, burst: number, at: number, need: number): number {
-  const { arena } = writer;
-  return inSingleBlock(writer, need, () =>
-    throwFault(arena, burst, arena.kernels.packCapture(writer.state, burst, at, at + 1)),
-  );
-}
-
-function inSingleBlock(writer: CaptureWriter, need: number, pack: () => number): number {
-  const { sink, block: usual } = writer;
+  const { arena, sink, block: usual } = writer;
   const block = singleBlock(sink, need);
   startAt(writer, block);
-  const result = pack();
+  const next = throwFault(arena, burst, arena.kernels.packCapture(writer.state, burst, at, at + 1));
   queueBlock(sink, block, get(writer, OUTPUT_POSITION) - block.offset);
   if (usual !== undefined) startAt(writer, usual);
-  return result;
+  return next;
 }
 
 /** Appends a record made by the caller. False while the disk is behind. */
@@ -261,7 +234,7 @@ export function writerReady(writer: CaptureWriter, signal?: AbortSignal): Promis
 /** Bytes of the file so far, with those still on their way. */
 export function writtenBytes(writer: CaptureWriter): number {
   const { block, sink } = writer;
-  const queued = sink.queue.reduce((sum, entry) => sum + entry.length, 0);
+  const queued = sink.queue.reduce((sum, entry) => sum + entry.length - entry.done, 0);
   return sink.written + queued + (block === undefined ? 0 : get(writer, OUTPUT_POSITION) - block.offset);
 }
 
