@@ -72,7 +72,7 @@ export interface Kernels {
   nullSend(state: number, burst: number, first: number, edge: number): number;
   xdpFill(queue: number, most: number): number;
   xdpReceive(queue: number, burst: number, most: number, seconds: number, nanoseconds: number): number;
-  xdpSend(queue: number, burst: number, first: number, fragments: number): number;
+  xdpSend(queue: number, burst: number, first: number, fragments: number, edge: number): number;
   xdpComplete(queue: number): number;
   packetStart(burst: number, packet: number): number;
   packetEnd(burst: number, packet: number): number;

@@ -1,7 +1,18 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { compileFilter } from "../../src/filter/compile.js";
-import { BURST_DESCS } from "../../src/kernels/structs.js";
+import { createEdge } from "../../src/flow/forward-edge.js";
+import {
+  BURST_DESCS,
+  BURST_METAS,
+  BURST_PACKETS,
+  CHECKSUM_PARTIAL,
+  DESC_LEN,
+  DESC_SIZE,
+  META_FLAGS,
+  META_SEGMENT,
+  META_SIZE,
+} from "../../src/kernels/structs.js";
 import {
   XDP_BAD_COMPLETED,
   XDP_BAD_RECEIVED,
@@ -12,6 +23,7 @@ import {
   XDP_RX,
   XDP_RX_OWNER,
   XDP_SENT,
+  XDP_TAKEN,
   XDP_TX,
   XDP_TX_OWNER,
 } from "../../src/kernels/xdp-structs.js";
@@ -248,11 +260,8 @@ test("with the pool empty the kernel's drops are counted, and it goes on when fr
   assert.equal(freeFrames(arena), free);
 });
 
-test("a completion for a frame the ring does not own is counted and not believed", () => {
-  const arena = createArenaMemory();
-  const { u32, u64, kernels } = arena;
-  const mine = kernels.takeFrame() >>> 0;
-  // A queue whose four rings are plain memory, so that this test can play the kernel.
+/** A queue whose four rings are plain memory, so that a test can play the kernel. */
+function makeQueue(arena: ArenaMemory): { queue: number; rings: readonly number[] } {
   const queue = allocateRegion(arena, XDP_QUEUE_SIZE);
   const sides = [XDP_RX, XDP_TX, XDP_FILL, XDP_COMPLETION];
   const rings = sides.map((side, index) => {
@@ -263,15 +272,23 @@ test("a completion for a frame the ring does not own is counted and not believed
     });
     return offset;
   });
-  u32[(queue + XDP_RX_OWNER) >>> 2] = claimOwner(arena, { counts: false });
-  u32[(queue + XDP_TX_OWNER) >>> 2] = claimOwner(arena, { counts: true });
+  arena.u32[(queue + XDP_RX_OWNER) >>> 2] = claimOwner(arena, { counts: false });
+  arena.u32[(queue + XDP_TX_OWNER) >>> 2] = claimOwner(arena, { counts: true });
+  return { queue, rings };
+}
+
+test("a completion for a frame the ring does not own is counted and not believed", () => {
+  const arena = createArenaMemory();
+  const { u32, u64, kernels } = arena;
+  const mine = kernels.takeFrame() >>> 0;
+  const { queue, rings } = makeQueue(arena);
   const counted = (counter: number) => arena.f64[(queue + counter) >>> 3];
 
   const burst = createBurst(arena, 16);
   const sent = kernels.takeFrame() >>> 0;
   appendPacket(arena, burst, [sent + 64, 60]);
   appendPacket(arena, burst, [kernels.takeFrame() >>> 0, 10]);
-  assert.equal(kernels.xdpSend(queue, burst, 0, 17), 2);
+  assert.equal(kernels.xdpSend(queue, burst, 0, 17, 0), 2);
   assert.equal(counted(XDP_RUNTS), 1, "what is shorter than an Ethernet header never reaches the kernel");
   throwFault(arena, burst, kernels.burstRelease(burst, 0));
 
@@ -301,6 +318,75 @@ test("a completion for a frame the ring does not own is counted and not believed
   assert.equal(kernels.holds(mine), 1);
   throwFault(arena, burst, kernels.burstRelease(burst, 0));
 });
+
+const ODDITIES: Readonly<Record<string, (arena: ArenaMemory, meta: number, frame: number) => number>> = {
+  "nothing odd": () => 60,
+  "too long": () => 1600,
+  "shorter than its header": () => 10,
+  "a super-frame": (arena, meta) => {
+    arena.u16[(meta + META_SEGMENT) >>> 1] = 20;
+    return 60;
+  },
+  "an unfinished checksum": (arena, meta) => {
+    arena.u16[(meta + META_FLAGS) >>> 1] = CHECKSUM_PARTIAL;
+    return 60;
+  },
+  "somebody else's too": (arena, _meta, frame) => {
+    assert.equal(arena.kernels.addReference(frame), 1);
+    return 60;
+  },
+};
+
+for (const [odd, make] of Object.entries(ODDITIES))
+  test(`packets go out with their addresses swapped up to one that is ${odd}`, () => {
+    const arena = createArenaMemory();
+    const { u8, u32, kernels } = arena;
+    const { queue, rings } = makeQueue(arena);
+    const can = { linkType: "EN10MB", mtu: 1518, queues: 1, live: true, fragments: 17 } as const;
+    const lacks = {
+      segmentation: false,
+      headerSplit: false,
+      hash: false,
+      checksum: { rx: false, tx: false },
+    };
+    const edge = createEdge(
+      arena,
+      { ...can, ...lacks, timestamps: "software", mode: "copy" },
+      { swap: true },
+    );
+    const burst = createBurst(arena, 16);
+    const header = Uint8Array.from({ length: 16 }, (_, i) => i);
+    const swapped = Uint8Array.of(
+      ...header.subarray(6, 12),
+      ...header.subarray(0, 6),
+      ...header.subarray(12),
+    );
+    const frames = Array.from({ length: 6 }, () => kernels.takeFrame() >>> 0);
+    for (const [packet, frame] of frames.entries()) {
+      u8.set(header, frame + 64);
+      appendPacket(arena, burst, [frame + 64, 60]);
+      const meta = u32[(burst + BURST_METAS) >>> 2] + packet * META_SIZE;
+      const length = packet === 3 ? make(arena, meta, frame) : 60;
+      u32[(u32[(burst + BURST_DESCS) >>> 2] + packet * DESC_SIZE + DESC_LEN) >>> 2] = length;
+    }
+    const stop = odd === "nothing odd" ? 6 : 3;
+    assert.equal(kernels.xdpSend(queue, burst, 0, 17, edge.at), stop);
+    assert.equal(u32[rings[1] >>> 2], stop, "entries in the transmit ring");
+    for (const [packet, frame] of frames.entries()) {
+      const entry = (rings[1] + 192 + packet * DESC_SIZE) >>> 2;
+      if (packet < stop) assert.deepEqual([...u32.subarray(entry, entry + 4)], [frame + 64, 0, 60, 0]);
+      assert.deepEqual(u8.slice(frame + 64, frame + 80), packet < stop ? swapped : header);
+      assert.equal(kernels.holds(frame), packet < stop ? 0 : 1);
+    }
+    assert.equal(
+      u32[(burst + BURST_PACKETS) >>> 2],
+      stop === 6 ? 0 : 6,
+      "a burst that goes as a whole is empty",
+    );
+    assert.equal(arena.f64[(queue + XDP_TAKEN) >>> 3], stop);
+    throwFault(arena, burst, kernels.burstRelease(burst, 0));
+    edge.close();
+  });
 
 test("a filter sits in the XDP program: what does not match stays with the kernel", async (t) => {
   const lan = makeLan(t);

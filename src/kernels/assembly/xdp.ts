@@ -50,8 +50,9 @@ import {
   XDP_TX_OWNER,
 } from "../xdp-structs";
 import { frameShift, frames, moveFrame, releaseFrame, selfOwner, takeFrame } from "./arena";
+import { ordinary, rewrite } from "./edge";
 import { clearMeta } from "./meta";
-import { descriptorFault, ringCommit, ringCount, ringRelease, ringSpace } from "./ring";
+import { burstClear, descriptorFault, ringCommit, ringCount, ringRelease, ringSpace } from "./ring";
 
 const ETHERNET_HEADER: u32 = 14;
 
@@ -171,10 +172,11 @@ export function xdpReceive(queue: u32, burst: u32, most: u32, seconds: f64, nano
 /**
  * Puts packets with verdict PASS from number `first` on into the transmit ring, as long as they fit, marked
  * VERDICT_MOVED, after taking back what was completed. One that AF_XDP would choke on is freed and counted; one
- * of more than `fragments` pieces beside its linear part ends the run. Returns the number of the first packet
- * not looked at, or a negative fault.
+ * of more than `fragments` pieces beside its linear part ends the run. With an EDGE_ structure at `edge`, packets are
+ * taken as long as they are ordinary to it, after it has rewritten them, and a burst that goes as a whole is left
+ * empty. Returns the number of the first packet not looked at, or a negative fault.
  */
-export function xdpSend(queue: u32, burst: u32, first: u32, fragments: u32): i32 {
+export function xdpSend(queue: u32, burst: u32, first: u32, fragments: u32, edge: u32): i32 {
   xdpComplete(queue);
   const side = queue + XDP_TX;
   const packets = load<u32>(burst, BURST_PACKETS);
@@ -203,6 +205,13 @@ export function xdpSend(queue: u32, burst: u32, first: u32, fragments: u32): i32
     if (length > space || length - 1 > fragments) {
       result = <i32>packet;
       break;
+    }
+    if (edge != 0) {
+      if (!ordinary(edge, meta, descs + start * DESC_SIZE, length)) {
+        result = <i32>packet;
+        break;
+      }
+      rewrite(edge, load<u32>(descs + start * DESC_SIZE, DESC_ADDR));
     }
     let wrong: u32 = 0;
     let runt = load<u32>(descs + start * DESC_SIZE, DESC_LEN) < ETHERNET_HEADER;
@@ -242,6 +251,7 @@ export function xdpSend(queue: u32, burst: u32, first: u32, fragments: u32): i32
     store<u32>(queue, load<u32>(queue, XDP_OUTSTANDING) + (local - begin), XDP_OUTSTANDING);
     count(queue, XDP_TAKEN, <f64>taken);
   }
+  if (edge != 0 && taken == packets) burstClear(burst);
   return result;
 }
 

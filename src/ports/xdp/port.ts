@@ -202,12 +202,12 @@ function createDriver(
     return packets;
   }
 
-  function send(burst: number, first: number): number {
+  function sendFrom(burst: number, first: number, edge: number): number {
     if (closing !== undefined) return first;
     // Packets that came on one queue leave on one queue, so that no flow is reordered.
     const meta = u32[(burst + BURST_METAS) >>> 2] + first * META_SIZE;
     const queue = queues.length === 1 ? queues[0] : queues[u8[meta + META_QUEUE] % queues.length];
-    const result = kernels.xdpSend(queue.at, burst, first, can.fragments);
+    const result = kernels.xdpSend(queue.at, burst, first, can.fragments, edge);
     flush(queue);
     return throwFault(arena, burst, result);
   }
@@ -314,7 +314,8 @@ function createDriver(
     can,
     ended: false,
     receive,
-    send,
+    send: (burst, first) => sendFrom(burst, first, 0),
+    sendOrdinary: (burst, edge) => sendFrom(burst, 0, edge),
     readable: (signal) => wait("readable", signal),
     writable,
     counters,
