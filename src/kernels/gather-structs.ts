@@ -158,7 +158,8 @@ export const CHUNK_HEAD_BYTES = 264; // u32 kind, u32 length, 256 bytes
 export const C_PEER = 1172; // u32
 export const C_LOW = 1176; // u64
 export const C_HIGH = 1184; // u64
-export const C_SIZE = 1192;
+export const C_DATAGRAMS = 1192; // u32, by datagram: how many its end says it has; 0: not told
+export const C_SIZE = 1200;
 
 export const CHUNK_SIZED = 1;
 export const CHUNK_COUNTED = 2;

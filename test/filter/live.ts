@@ -137,6 +137,8 @@ export interface Live {
     reordered: number;
     /** Both of libpcap's differ on frames cut short, and on none with bytes behind it. */
     shortened: number;
+    /** libpcap keeps the place behind a tag in a scratch word that it computes with. */
+    clobbered: number;
   };
 }
 
@@ -183,7 +185,7 @@ export async function createLive(
     const sink = await pair(mode[0]);
     redirected.push({ sink, receiver: await receiver(`xdp:${mode[0]}b?mode=${mode}`) });
   }
-  const counts = { tried: 0, compared: 0, telling: 0, apart: 0, reordered: 0, shortened: 0 };
+  const counts = { tried: 0, compared: 0, telling: 0, apart: 0, reordered: 0, shortened: 0, clobbered: 0 };
 
   function attach(to: Receiver, filter: Pick<Filter, "expression" | "program">): string {
     const program = marked(filter.program);
@@ -237,6 +239,11 @@ export async function createLive(
       return; // which expressions are refused is compared elsewhere
     }
     if (optimized === undefined) return;
+    if (optimized === "invalid") {
+      assert.match(text, /\bvlan\b/, "libpcap's program is invalid");
+      counts.clobbered++;
+      return;
+    }
     counts.compared++;
     if (text.includes("ifindex") && !runsInSocket(filter.program)) return;
 
@@ -253,8 +260,10 @@ export async function createLive(
     assertSame(passed, expected, `${text}: packet:`);
 
     if (alike && !same(libpcaps, expected)) {
-      attach(theirs, { expression: text, program: tcpdumpLive(names!.to, "sb", text, true)! });
+      const plain = tcpdumpLive(names!.to, "sb", text, true);
+      if (typeof plain === "object") attach(theirs, { expression: text, program: plain });
       if (same((await atSockets(frames)).libpcaps, expected)) counts.reordered++;
+      else if (mayClobber(text)) counts.clobbered++;
       else {
         const longer = await atSockets(list.map(padded));
         assertSame(longer.passed, longer.libpcaps, `${text}: libpcap's program`);
@@ -297,18 +306,30 @@ function same(a: readonly string[], b: readonly string[]): boolean {
   return a.length === b.length && a.every((one, i) => one === b[i]);
 }
 
-/** The program that tcpdump would attach to an interface; undefined: it refuses the expression. Unoptimized with `plain`. */
+/** Whether libpcap 1.10 may take one scratch word for two things: it does where arithmetic and `vlan` meet on a live interface. */
+function mayClobber(text: string): boolean {
+  return /\bvlan\b/.test(text) && /[=<>]/.test(text);
+}
+
+/**
+ * The program that tcpdump would attach to an interface; undefined: it refuses the expression; invalid: no kernel takes
+ * the program. Unoptimized with `plain`.
+ */
 function tcpdumpLive(
   namespace: string,
   name: string,
   text: string,
   plain: boolean,
-): ClassicProgram | undefined {
+): ClassicProgram | "invalid" | undefined {
   const command = ["tcpdump", "-i", name, "-ddd", ...(plain ? ["-O"] : []), "--", text];
   const { status, stdout, error } = spawnSync("ip", ["netns", "exec", namespace, ...command], {
     encoding: "utf8",
   });
   if (error) throw error;
   if (status !== 0) return undefined;
-  return readNumbers(stdout);
+  try {
+    return readNumbers(stdout);
+  } catch {
+    return "invalid";
+  }
 }

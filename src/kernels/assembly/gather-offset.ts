@@ -3,6 +3,7 @@
 import {
   C_ADDRESS,
   C_ANCHOR,
+  C_DATAGRAMS,
   C_EXPECTED,
   C_FLAGS,
   C_ID,
@@ -82,15 +83,13 @@ import {
   chunkOverrun,
   chunkReserve,
   chunkTake,
-  chunkWhole,
   count,
   listAt,
   listInsert,
   listRemove,
   listRoom,
-  outDone,
-  outOldest,
 } from "./gather-memory";
+import { chunkWhole, outDone, outOldest } from "./gather-out";
 import {
   copyData,
   heldPieces,
@@ -104,6 +103,7 @@ import {
   taken,
 } from "./gather-pieces";
 import { dropOne, gapEvent } from "./gather-sequence";
+import { learnUnit } from "./gather-unit";
 
 // ── Which chunk.
 
@@ -248,45 +248,6 @@ function addRange(g: u32, c: u32, start: u32, end: u32): bool {
   return true;
 }
 
-// ── The unit of positions that count datagrams: learnt from each chunk's own, since only its last is short.
-
-/** The chunk's unit given one more datagram of `length` bytes; 0: it contradicts what came before. */
-function learnUnit(g: u32, s: u32, c: u32, length: u32): u32 {
-  const packets = load<u32>(c, C_PACKETS);
-  let unit = load<u32>(c, C_UNIT);
-  if (packets == 0) unit = max<u32>(length, load<u32>(s, S_UNIT));
-  else if (packets == 1) {
-    const larger = max<u32>(length, load<u32>(c, C_RECEIVED));
-    if (larger != unit && !moveFirst(g, c, unit, larger)) return 0;
-    unit = larger;
-  } else if (length > unit) return 0;
-  return unit;
-}
-
-/** The chunk's only datagram was placed by a wrong unit: moves it. */
-function moveFirst(g: u32, c: u32, from: u32, to: u32): bool {
-  const anchor = <u64>load<u32>(c, C_ANCHOR);
-  const length = load<u32>(c, C_RECEIVED);
-  const start = anchor * to;
-  if (length == 0) return true;
-  if (start + length > <u64>load<u32>(g, G_MAX_BYTES) || anchor * from > <u64>0xffffffff) return false;
-  const old = <u32>(anchor * from);
-  if ((load<u32>(g, G_MODE) & MODE_LINKED) == 0) {
-    if (!chunkReserve(g, c, <u32>start + length)) return false;
-    const address = load<u32>(c, C_ADDRESS);
-    memory.copy(<usize>(address + <u32>start), <usize>(address + old), <usize>length);
-    count(g, N_MOVED, length);
-  }
-  const ranges = load<u32>(c + C_RANGES, LIST_COUNT);
-  for (let i: u32 = 0; i < ranges; i++) {
-    const at = listAt(c + C_RANGES, i);
-    store<u32>(at, load<u32>(at, RANGE_START) - old + <u32>start, RANGE_START);
-    store<u32>(at, load<u32>(at, RANGE_END) - old + <u32>start, RANGE_END);
-  }
-  store<u32>(c, <u32>start + length, C_LENGTH);
-  return true;
-}
-
 // ── Placing.
 
 /** No memory: true where the datagram is dropped with its chunk, false where the engine should wait. */
@@ -322,6 +283,9 @@ export function placeControl(g: u32, s: u32, burst: u32, datagram: u32, cut: u32
 function notePlan(c: u32, cut: u32, end: u32): void {
   const flags = load<u32>(cut, CUT_FLAGS);
   let state = load<u32>(c, C_FLAGS);
+  const counts = (flags & CUT_BY_DATAGRAM) != 0 && load<u64>(cut, CUT_POSITION) <= <u64>0xffffffff;
+  if ((flags & CUT_END) != 0 && (flags & CUT_WHAT) == CUT_IS_CONTROL && counts)
+    store<u32>(c, <u32>load<u64>(cut, CUT_POSITION), C_DATAGRAMS);
   if ((flags & CUT_START) != 0) state |= CHUNK_STARTED;
   if ((flags & CUT_SIZED) != 0 && load<u64>(cut, CUT_SIZE) <= <u64>0xffffffff) {
     state |= CHUNK_SIZED;
@@ -333,7 +297,7 @@ function notePlan(c: u32, cut: u32, end: u32): void {
       if ((flags & CUT_WHAT) != CUT_IS_CONTROL) {
         state |= CHUNK_SIZED;
         store<u32>(c, end, C_EXPECTED);
-      } else if ((flags & CUT_BY_DATAGRAM) != 0 && load<u64>(cut, CUT_POSITION) <= <u64>0xffffffff) {
+      } else if (counts) {
         state |= CHUNK_COUNTED;
         store<u32>(c, <u32>load<u64>(cut, CUT_POSITION), C_EXPECTED);
       }

@@ -91,15 +91,8 @@ import {
   DATAGRAM_HEAD_LENGTH,
 } from "../structs";
 import { addReference, frameMask } from "./arena";
-import {
-  chunkOverrun,
-  chunkReserve,
-  chunkTake,
-  count,
-  listMissing,
-  listRoom,
-  outOldest,
-} from "./gather-memory";
+import { chunkOverrun, chunkReserve, chunkTake, count, listMissing, listRoom } from "./gather-memory";
+import { outOldest } from "./gather-out";
 import {
   copyData,
   copyIn,

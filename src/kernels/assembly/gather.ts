@@ -78,8 +78,9 @@ import {
   VERDICT_PASS,
   VERDICT_TAKEN,
 } from "../structs";
-import { chunkFree, count, outOldest } from "./gather-memory";
+import { chunkFree, count } from "./gather-memory";
 import { placeControl, placeOffset } from "./gather-offset";
+import { outOldest } from "./gather-out";
 import { taken } from "./gather-pieces";
 import { bringNext, placeRun } from "./gather-run";
 import { dropOne, dropProbation, flushWindow, placeSequence } from "./gather-sequence";
