@@ -265,6 +265,7 @@ export async function createLive(
       if (same((await atSockets(frames)).libpcaps, expected)) counts.reordered++;
       else if (mayClobber(text)) counts.clobbered++;
       else {
+        attach(theirs, { expression: text, program: optimized });
         const longer = await atSockets(list.map(padded));
         assertSame(longer.passed, longer.libpcaps, `${text}: libpcap's program`);
         counts.shortened++;

@@ -349,19 +349,20 @@ export function placeOffset(g: u32, s: u32, burst: u32, datagram: u32, cut: u32,
     const at = cut + i * CUT_BYTES;
     const position = load<u64>(at, CUT_POSITION);
     const length = load<u32>(at, CUT_LENGTH);
-    if (position > <u64>0xffffffff || position * unit + length > (size == 0 ? limit : <u64>0xffffffff))
+    if (position > <u64>0xffffffff || position * unit + length > <u64>0xffffffff)
       return dropOne(g, burst, datagram, N_MALFORMED);
+    if (size == 0 && position * unit + length > limit) return dropOne(g, burst, datagram, N_MEMORY);
     const start = <u32>position * unit;
     for (let k: u32 = 0; k < i; k++) {
       const other = <u32>load<u64>(cut + k * CUT_BYTES, CUT_POSITION) * unit;
       if (start < other + load<u32>(cut + k * CUT_BYTES, CUT_LENGTH) && other < start + length)
         return dropOne(g, burst, datagram, N_MALFORMED); // its own slices overlap
     }
-    if (
-      (load<u32>(at, CUT_FLAGS) & CUT_SIZED) != 0 &&
-      (<u64>start + length > load<u64>(at, CUT_SIZE) || (size == 0 && load<u64>(at, CUT_SIZE) > limit))
-    )
-      return dropOne(g, burst, datagram, N_MALFORMED);
+    if ((load<u32>(at, CUT_FLAGS) & CUT_SIZED) != 0) {
+      const whole = load<u64>(at, CUT_SIZE);
+      if (<u64>start + length > whole) return dropOne(g, burst, datagram, N_MALFORMED);
+      if (size == 0 && whole > limit) return dropOne(g, burst, datagram, N_MEMORY);
+    }
     let done: u32 = 0;
     do {
       const sub = size == 0 ? 0 : (start + done) / size;
