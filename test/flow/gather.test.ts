@@ -68,3 +68,36 @@ test("who leaves after the first chunk of many in one burst finds the rest told 
   assert.equal(imbalance(report), 0, JSON.stringify(report));
   assert.equal(framesInUse(memoryOf(arena)), 0);
 });
+
+test("ten thousand streams that begin at once lose nothing, though not all can wait for what may come before", async () => {
+  const arena = createArena({ bytes: 512 * 2 ** 20, frameSize: 2048 });
+  const out = await openPort("loop:many?link=datagram", { arena });
+  const into = await openPort("loop:many?link=datagram", { arena });
+  const streams = 10_000;
+  const options = { layout: "rtp", chunkSize: 60, maxStreams: streams, timeout: 600_000 } as const;
+  const run = flow(into).gather(options);
+  const wrong: string[] = [];
+  let chunks = 0;
+  const reading = (async () => {
+    for await (const chunk of run) {
+      const ssrc = Number(/ssrc=(\d+)/.exec(chunk.stream)?.[1]);
+      const expected = Buffer.concat([0, 1, 2].map((round) => Buffer.alloc(20, (ssrc + round) & 255)));
+      if (!expected.equals(chunk.bytes)) wrong.push(chunk.stream);
+      chunks++;
+    }
+  })();
+  for (let round = 0; round < 3; round++)
+    await sendDatagrams(
+      out,
+      Array.from({ length: streams }, (_, ssrc) =>
+        rtp(65_535 + round, 1, new Uint8Array(20).fill(ssrc + round), { ssrc }),
+      ),
+    );
+  await out.close();
+  await reading;
+  await into.close();
+  assert.deepEqual(wrong.slice(0, 3), []);
+  assert.equal(chunks, streams);
+  assert.deepEqual(run.report().dropped, {});
+  assert.equal(imbalance(run.report()), 0);
+});

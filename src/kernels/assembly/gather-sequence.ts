@@ -475,13 +475,32 @@ function accept(g: u32, s: u32, burst: u32, datagram: u32, cut: u32, inOrder: bo
     }
   } else {
     const record = holdDatagram(g, burst, datagram, cut);
-    if (record == 0) return dropOne(g, burst, datagram, N_MEMORY);
+    if (record == 0) {
+      const sequence = load<u64>(cut, CUT_POSITION) & load<u64>(g, G_SEQUENCE_MASK);
+      if (!stopWaiting(g, s, sequence)) return false;
+      if (load<u64>(s, S_NEXT) != sequence) return dropOne(g, burst, datagram, N_LATE);
+      return accept(g, s, burst, datagram, cut, true);
+    }
     store<u32>(slotOf(g, s, load<u64>(cut, CUT_POSITION)), record);
     store<u32>(s, load<u32>(s, S_HELD) + 1, S_HELD);
     count(g, N_HELD, 1);
   }
   count(g, N_DATA, 1);
   count(g, N_DATA_BYTES, length);
+  return true;
+}
+
+/** No datagram can be held: the stream goes on with `sequence`, or with what follows it. False: no memory now. */
+function stopWaiting(g: u32, s: u32, sequence: u64): bool {
+  if ((load<u32>(s, S_FLAGS) & STREAM_STARTED) == 0 && load<u32>(s, S_HELD) == 0) {
+    begin(g, s, sequence, true);
+    store<u32>(s, load<u32>(s, S_FLAGS) | STREAM_STARTED, S_FLAGS);
+    return true;
+  }
+  if (!flushWindow(g, s)) return false;
+  const mask = load<u64>(g, G_SEQUENCE_MASK);
+  if (((sequence - load<u64>(s, S_NEXT)) & mask) > mask >> 1) return true;
+  while (load<u64>(s, S_NEXT) != sequence) if (!moveOn(g, s)) return false;
   return true;
 }
 
