@@ -26,8 +26,8 @@ const bench = startBench("gather");
 const arena = memoryOf(createArena({ bytes: 1024 * 2 ** 20 }));
 const { kernels, u8, u32 } = arena;
 
-/** A ring full of RTP datagrams of `streams` streams, each burst shuffled as asked. */
-function sender(streams: number, reorder: number) {
+/** A ring full of RTP datagrams of `streams` streams, `each` of them a chunk, each burst shuffled as asked. */
+function sender(streams: number, reorder: number, each: number) {
   const ring = createRing(arena, { entries: 2 * BATCH, entrySize: 16, metas: true });
   const burst = createBurst(arena, 1024);
   const sequences = new Uint32Array(streams);
@@ -52,8 +52,7 @@ function sender(streams: number, reorder: number) {
         u8[at + 1] = 96;
         u8[at + 2] = sequence >>> 8;
         u8[at + 3] = sequence;
-        // A new timestamp every 700 datagrams of a stream: chunks of about 1 MB.
-        const stamp = Math.floor(sequence / Math.max(1, Math.floor(700 / streams)));
+        const stamp = Math.floor(sequence / each); // a new one ends the chunk
         u8[at + 4] = stamp >>> 24;
         u8[at + 5] = stamp >>> 16;
         u8[at + 6] = stamp >>> 8;
@@ -100,13 +99,15 @@ function gatherTime(gather: Gather, from: ReturnType<typeof sender>, packets: nu
   return Number(spent) / packets;
 }
 
-/** Copies the same slices with memory.copy and nothing else; nanoseconds a slice. */
-function copyTime(packets: number): number {
+/** Copies the same slices, round and round to as many targets of 1 MB together or more, with memory.copy and nothing else; nanoseconds a slice. */
+function copyTime(packets: number, targets = 1): number {
   const count = BATCH;
   const frames: number[] = [];
   for (let i = 0; i < count; i++) frames.push(kernels.takeFrame() >>> 0);
-  const size = 1 << 20;
-  const target = kernels.claimFrames(size / arena.frameSize) >>> 0;
+  const each = targets === 1 ? 1 << 20 : 10 * PAYLOAD;
+  const stride = Math.ceil(each / arena.frameSize) * arena.frameSize;
+  const target = kernels.claimFrames((targets * stride) / arena.frameSize) >>> 0;
+  let which = 0;
   let at = 0;
   let spent = 0n;
   for (let done = 0; done < packets; done += count) {
@@ -117,21 +118,32 @@ function copyTime(packets: number): number {
     }
     const start = process.hrtime.bigint();
     for (const frame of frames) {
-      kernels.copyBytes(target + at, frame + 140 + (((frame >>> arena.frameShift) & 15) << 6), PAYLOAD);
-      at = at + PAYLOAD > size - PAYLOAD ? 0 : at + PAYLOAD;
+      const slice = frame + 140 + (((frame >>> arena.frameShift) & 15) << 6);
+      kernels.copyBytes(target + which * stride + at, slice, PAYLOAD);
+      if (++which < targets) continue;
+      which = 0;
+      at = at + PAYLOAD > each - PAYLOAD ? 0 : at + PAYLOAD;
     }
     spent += process.hrtime.bigint() - start;
   }
   for (const frame of frames) kernels.releaseFrame(frame);
-  kernels.releaseFrames(target, size / arena.frameSize);
+  kernels.releaseFrames(target, (targets * stride) / arena.frameSize);
   return Number(spent) / packets;
 }
 
 const PACKETS = 20 * BATCH;
 const rate = (nanoseconds: number) => PAYLOAD / nanoseconds; // GB/s
 
-function gathering(options: Partial<GatherOptions>, streams: number, reorder: number): () => number {
-  const from = sender(streams, reorder);
+/** Datagrams of a chunk of about 1 MB. */
+const MANY = 700;
+
+function gathering(
+  options: Partial<GatherOptions>,
+  streams: number,
+  reorder: number,
+  each = MANY,
+): () => number {
+  const from = sender(streams, reorder, each);
   const gather = createGather(
     arena,
     {
@@ -186,17 +198,19 @@ await bench.compare({
   peer: () => PAYLOAD / inOrder(),
   goal: "≤ 1.3",
 });
-for (const streams of [100, 10_000])
-  await bench.compare({
-    name: `gather of ${streams} streams, time`,
-    unit: "ns a datagram",
-    against: "of one stream",
-    ours: (
-      (run) => () =>
-        PAYLOAD / run()
-    )(gathering({ window: 16, chunkSize: 14_000 }, streams, 0)),
-    peer: () => PAYLOAD / inOrder(),
-  });
+for (const [streams, each] of [
+  [100, 10],
+  [10_000, 10],
+  [10_000, 1],
+]) {
+  const name = `gather of ${streams} streams, ${each} to a chunk, time`;
+  const many = gathering({ window: 16, chunkSize: 10 * PAYLOAD }, streams, 0, each);
+  const ours = () => PAYLOAD / many();
+  const unit = "ns a datagram";
+  await bench.compare({ name, unit, against: "of one stream", ours, peer: () => PAYLOAD / inOrder() });
+  const peer = () => copyTime(PACKETS, streams);
+  await bench.compare({ name, unit, against: "memory.copy to as many places", ours, peer });
+}
 await bench.compare({
   name: "linked gather, time",
   unit: "ns a datagram",
