@@ -93,7 +93,7 @@ export async function ended(child: ChildProcess, milliseconds: number): Promise<
 }
 
 /** The command line, built. */
-export const MAIN = new URL("../src/cli/main.js", import.meta.url).pathname;
+export const MAIN = new URL("../lib/millrace.js", import.meta.url).pathname;
 
 /** `millrace forward` in a namespace, on one CPU, until stopped. */
 export async function startForward(

@@ -1,4 +1,5 @@
-// Builds dist/: AssemblyScript kernels to one WebAssembly module, then TypeScript. Skips what is up to date.
+// Builds dist/: AssemblyScript kernels to one WebAssembly module, then TypeScript, then what is shipped (bundle.mjs).
+// Skips what is up to date.
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { newest, root, run } from "./setup.mjs";
@@ -13,7 +14,18 @@ if (newest("src/kernels", "package-lock.json", "scripts/build.mjs") > newest(ker
   ]);
 
 const stamp = "dist/.built";
-if (newest("src", "test", "bench", "examples", "tsconfig.json", "package-lock.json") > newest(stamp)) {
+const sources = [
+  "src",
+  "test",
+  "bench",
+  "examples",
+  "scripts/bundle.mjs",
+  "tsconfig.json",
+  "package-lock.json",
+];
+if (newest(...sources) > newest(stamp)) {
   run("node_modules/.bin/tsc", []);
+  const { bundle } = await import("./bundle.mjs");
+  await bundle();
   writeFileSync(join(root, stamp), "");
 }

@@ -2,4 +2,4 @@
 import { run, setUp } from "./setup.mjs";
 
 setUp();
-run(process.execPath, ["dist/src/cli/main.js", "demo", ...process.argv.slice(2)]);
+run(process.execPath, ["dist/lib/millrace.js", "demo", ...process.argv.slice(2)]);

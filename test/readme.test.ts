@@ -53,7 +53,7 @@ test("README's programs compile as they stand and run", () => {
 });
 
 test("every command has a --help with an example", () => {
-  const main = join(root, "dist/src/cli/main.js");
+  const main = join(root, "dist/lib/millrace.js");
   const help = spawnSync(process.execPath, [main, "--help"], { encoding: "utf8" }).stdout;
   const commands = [...help.matchAll(/^ {2}([a-z]+)(?: |$)/gm)]
     .map(([, name]) => name)

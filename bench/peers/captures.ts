@@ -9,7 +9,7 @@ import { createArenaMemory } from "../../src/memory/arena.js";
 import { createBurst, throwFault } from "../../src/memory/burst.js";
 import { captureReadable, closeReader, openReader, readCapture } from "../../src/ports/pcap/reader.js";
 
-const MAIN = new URL("../../src/cli/main.js", import.meta.url).pathname;
+const MAIN = new URL("../../lib/millrace.js", import.meta.url).pathname;
 const arena = createArenaMemory();
 const burst = createBurst(arena, 2048);
 

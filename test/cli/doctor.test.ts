@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import { test } from "node:test";
 import { makeNamespaces, makeVeth, runIn, startIn } from "../kit/netns.js";
 
-const MAIN = new URL("../../src/cli/main.js", import.meta.url).pathname;
+const MAIN = new URL("../../lib/millrace.js", import.meta.url).pathname;
 
 /** Runs what follows without any capability. */
 const NOBODY: readonly string[] = [

@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { imbalance } from "../../src/flow/report.js";
 import { DATA, readCapture } from "../filter/oracle.js";
 
-const MAIN = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
+const MAIN = fileURLToPath(new URL("../../lib/millrace.js", import.meta.url));
 
 function millrace(words: readonly string[], input = "") {
   const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, "filter", ...words], { input });

@@ -11,7 +11,7 @@ import { imbalance, type Report } from "../../src/flow/report.js";
 const folder = mkdtempSync(join(tmpdir(), "millrace-gather-"));
 after(() => rmSync(folder, { recursive: true }));
 const path = (name: string) => join(folder, name);
-const MAIN = new URL("../../src/cli/main.js", import.meta.url).pathname;
+const MAIN = new URL("../../lib/millrace.js", import.meta.url).pathname;
 
 /** Runs a command to its end. */
 function millrace(...words: readonly string[]) {

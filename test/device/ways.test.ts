@@ -82,7 +82,7 @@ test("the card's trace: flows by Toeplitz, data page-aligned, interrupts no fast
 });
 
 test("millrace trace prints the ledgers side by side, and what the card does", () => {
-  const cli = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
+  const cli = fileURLToPath(new URL("../../lib/millrace.js", import.meta.url));
   const run = (...options: string[]) =>
     spawnSync(process.execPath, [cli, "trace", ...options], { encoding: "utf8" });
   assert.match(run("--card").stdout, /RSS: flow +hash +table entry +queue/);

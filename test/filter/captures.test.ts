@@ -20,7 +20,7 @@ interface Applied {
 }
 
 const CASES: readonly Applied[] = JSON.parse(readFileSync(join(DATA, "filter/apply.json"), "utf8"));
-const MAIN = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
+const MAIN = fileURLToPath(new URL("../../lib/millrace.js", import.meta.url));
 const SUPPORTED: ReadonlySet<number> = new Set([0, 1, 101, 108, 113, 228, 229, 276]);
 const NAMED = /libpcap\.test/;
 

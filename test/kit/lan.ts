@@ -6,7 +6,7 @@ import type { TestContext } from "node:test";
 import type { Report } from "../../src/flow/report.js";
 import { ip, makeNamespaces, makeVeth, runIn, startIn } from "./netns.js";
 
-export const MAIN = new URL("../../src/cli/main.js", import.meta.url).pathname;
+export const MAIN = new URL("../../lib/millrace.js", import.meta.url).pathname;
 
 export interface Lan {
   readonly client: string;

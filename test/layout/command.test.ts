@@ -7,7 +7,7 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { shippedLayouts } from "../../src/layout/shipped/index.js";
 
-const main = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
+const main = fileURLToPath(new URL("../../lib/millrace.js", import.meta.url));
 const millrace = (...args: string[]) => spawnSync(process.execPath, [main, ...args], { encoding: "utf8" });
 
 test("millrace layout lists the shipped layouts and prints each as JSON that it takes again", (t) => {

@@ -16,7 +16,7 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { until } from "./capture.js";
 
-const main = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
+const main = fileURLToPath(new URL("../../lib/millrace.js", import.meta.url));
 /** So few that the smallest receive buffer holds all datagrams, however late GStreamer reads them. */
 const PICTURES = 3;
 

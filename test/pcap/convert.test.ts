@@ -22,7 +22,7 @@ import {
   words,
 } from "./kit.js";
 
-const MAIN = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
+const MAIN = fileURLToPath(new URL("../../lib/millrace.js", import.meta.url));
 const PCAPNG = captures("captures", "pcapng").filter((file) => file.endsWith(".pcapng"));
 
 interface Block {

@@ -1,4 +1,3 @@
-import { spawn } from "node:child_process";
 import { hostname, release, type } from "node:os";
 import { VERDICT_PASS } from "../../kernels/structs.js";
 import type { ArenaMemory } from "../../memory/arena.js";
@@ -166,6 +165,7 @@ async function finish(files: CaptureFiles): Promise<void> {
   await closeWriter(files.writer);
   const { command } = files.options;
   if (command === undefined || files.name === "-") return;
+  const { spawn } = await import("node:child_process");
   const child = spawn(command, [files.name], { stdio: ["ignore", "inherit", "inherit"], detached: true });
   child.on("error", (error) => process.stderr.write(`millrace: -z ${command}: ${error.message}\n`));
   child.unref();

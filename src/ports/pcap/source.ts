@@ -1,10 +1,7 @@
+import type { Stats } from "node:fs";
 import * as fs from "node:fs";
-import { createReadStream, type Stats } from "node:fs";
-import { Socket } from "node:net";
-import { pipeline, type Readable, type Transform } from "node:stream";
 import { isatty } from "node:tty";
 import { promisify } from "node:util";
-import * as zlib from "node:zlib";
 import { MillraceError } from "../../errors.js";
 
 /** Where a capture's bytes come from. One read at a time. */
@@ -31,7 +28,9 @@ const fstat = promisify(fs.fstat);
 const closeDescriptor = promisify(fs.close);
 // Not promisified: that would make an object a read.
 const readDescriptor = fs.read;
-const HIGH_WATER = 1 << 20;
+
+/** What files that are no plain files need is loaded with the first of them: sockets, streams and decompressors. */
+const streams = () => import("./source-stream.js");
 
 /** Opens a path, or standard input for `-`. Compressed data are seen through: gzip and zstd by their magic, brotli by its name. */
 export async function openSource(path: string): Promise<CaptureSource> {
@@ -46,7 +45,7 @@ export async function openSource(path: string): Promise<CaptureSource> {
       throw new MillraceError("ERR_CAPTURE", "standard input is a terminal, not a capture", {
         hint: "pipe a capture in, or name a file",
       });
-    if (status.isFIFO() || status.isSocket()) return await openPipe(path, fd);
+    if (status.isFIFO() || status.isSocket()) return await (await streams()).openPipe(path, fd);
     return await openRegular(path, fd, status);
   } catch (error) {
     if (fd !== 0) await closeDescriptor(fd).catch(() => undefined); // the first error is the one to tell
@@ -112,7 +111,9 @@ async function openRegular(path: string, fd: number, status: Stats): Promise<Cap
   const headLength = await readFile(fd, path, head, 0, 4, seekable ? 0 : null);
   const compression = compressionOf(path, head);
   if (compression !== undefined) {
-    const rest = createReadStream(path, { fd, highWaterMark: HIGH_WATER, ...(seekable ? { start: 0 } : {}) });
+    const { decompressed, HIGH_WATER } = await streams();
+    const start = seekable ? { start: 0 } : {};
+    const rest = fs.createReadStream(path, { fd, highWaterMark: HIGH_WATER, ...start });
     if (!seekable) rest.unshift(head.slice(0, headLength));
     return decompressed(path, rest, compression);
   }
@@ -145,25 +146,8 @@ async function openRegular(path: string, fd: number, status: Stats): Promise<Cap
   };
 }
 
-async function openPipe(path: string, fd: number): Promise<CaptureSource> {
-  const socket = new Socket({ fd, readable: true, writable: false });
-  const reader = streamReader(path, socket);
-  const head = new Uint8Array(4);
-  let length = 0;
-  while (length < 4) {
-    const bytes = await reader.read(head, length, 4 - length);
-    if (bytes === 0) break;
-    length += bytes;
-  }
-  const compression = compressionOf(path, head.subarray(0, length));
-  reader.putBack(head.subarray(0, length));
-  if (compression === undefined)
-    return { stream: true, seekable: false, read: reader.read, close: reader.close };
-  reader.detach();
-  return decompressed(path, socket, compression);
-}
-
-function compressionOf(path: string, head: Uint8Array): Compression | undefined {
+/** What a file's first bytes or its name say about its compression. Throws ERR_CAPTURE for one that Node cannot undo. */
+export function compressionOf(path: string, head: Uint8Array): Compression | undefined {
   const magic = Buffer.from(head).toString("hex");
   if (magic.startsWith("1f8b")) return "gzip";
   if (magic === "28b52ffd") return "zstd";
@@ -173,112 +157,4 @@ function compressionOf(path: string, head: Uint8Array): Compression | undefined 
       hint: "decompress it with lz4 -dc and pipe it in",
     });
   return path.endsWith(".br") ? "brotli" : undefined;
-}
-
-function decompressed(path: string, input: Readable, compression: Compression): CaptureSource {
-  const transform = decompressor(path, compression);
-  // An error on either side reaches the reader through the transform, which the pipeline destroys with it.
-  pipeline(input, transform, () => undefined);
-  const { read, close } = streamReader(path, transform);
-  return { stream: true, seekable: false, compression, read, close };
-}
-
-function decompressor(path: string, compression: Compression): Transform {
-  if (compression === "gzip") return zlib.createGunzip({ chunkSize: HIGH_WATER / 4 });
-  if (compression === "brotli") return zlib.createBrotliDecompress({ chunkSize: HIGH_WATER / 4 });
-  const create = (zlib as { createZstdDecompress?: (options: object) => Transform }).createZstdDecompress;
-  if (create === undefined)
-    throw new MillraceError(
-      "ERR_CAPTURE",
-      `"${path}" is compressed with zstd, which Node ${process.version} lacks`,
-      {
-        at: { file: path, offset: 0 },
-        hint: "use Node 22.15 or newer, or pipe it in through zstd -dc",
-      },
-    );
-  return create({ chunkSize: HIGH_WATER / 4 });
-}
-
-/** Reads a stream into memory chunk by chunk; what of a chunk does not fit waits for the next read. */
-function streamReader(path: string, stream: Readable) {
-  let chunk: Uint8Array | null = null;
-  let failure: unknown;
-  let ended = false;
-  let wake: (() => void) | undefined;
-  const changed = () => wake?.();
-  const listeners: readonly (readonly [string, (error?: unknown) => void])[] = [
-    ["readable", changed],
-    [
-      "end",
-      () => {
-        ended = true;
-        changed();
-      },
-    ],
-    [
-      "error",
-      (error) => {
-        failure = error;
-        changed();
-      },
-    ],
-    [
-      "close",
-      () => {
-        ended = true;
-        changed();
-      },
-    ],
-  ];
-  for (const [event, listener] of listeners) stream.on(event, listener);
-  const read = async (memory: Uint8Array, at: number, length: number): Promise<number> => {
-    let bytes = 0;
-    while (bytes < length) {
-      chunk ??= stream.read() as Buffer | null;
-      if (chunk === null) {
-        if (bytes > 0 || (ended && failure === undefined)) return bytes;
-        if (failure !== undefined) throw streamError(path, failure);
-        await new Promise<void>((resolve) => {
-          wake = resolve;
-        });
-        continue;
-      }
-      const piece = chunk.subarray(0, length - bytes);
-      memory.set(piece, at + bytes);
-      bytes += piece.length;
-      chunk = piece.length === chunk.length ? null : chunk.subarray(piece.length);
-    }
-    return bytes;
-  };
-  return {
-    read,
-    putBack: (bytes: Uint8Array) => {
-      chunk = chunk === null ? bytes : Buffer.concat([bytes, chunk]);
-      if (chunk.length === 0) chunk = null;
-    },
-    /** Hands the stream, with what was read ahead, to someone else. */
-    detach: () => {
-      for (const [event, listener] of listeners) stream.off(event, listener);
-      if (chunk !== null) stream.unshift(Buffer.from(chunk));
-    },
-    close: async () => {
-      ended = true;
-      stream.destroy();
-      changed();
-    },
-  };
-}
-
-function streamError(path: string, error: unknown): MillraceError {
-  const { code } = error as NodeJS.ErrnoException;
-  if (typeof code === "string" && /^(Z_|ERR_BROTLI|ERR__ERROR|ERR_ZSTD|ZSTD|ERR_)/.test(code))
-    return new MillraceError(
-      "ERR_CAPTURE",
-      `"${path}" is compressed and cut short or damaged: ${(error as Error).message}`,
-      {
-        at: { file: path },
-        cause: error,
-      },
-    );
-  return systemError(error, path);
 }
