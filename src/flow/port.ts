@@ -234,7 +234,10 @@ export class OpenPort implements Port {
 /** Opens a port for the engine; `direction` undefined: the kind's own default. */
 export async function openPort(
   locator: string,
-  options: Omit<OpenOptions, "direction"> & { readonly direction?: "in" | "out" | "both" } = {},
+  options: Omit<OpenOptions, "direction"> & {
+    readonly direction?: "in" | "out" | "both";
+    readonly maps?: boolean;
+  } = {},
 ): Promise<OpenPort> {
   options.signal?.throwIfAborted();
   const parsed = parseLocator(locator);
@@ -246,6 +249,7 @@ export async function openPort(
     wait,
     signal: options.signal ?? new AbortController().signal,
     ...(options.linkType === undefined ? {} : { linkType: options.linkType }),
+    ...(options.maps === undefined ? {} : { maps: options.maps }),
   });
   try {
     const filter =

@@ -1,6 +1,6 @@
 // Byte offsets of what the capture kernels read and write in the arena, for TypeScript and AssemblyScript alike.
 
-// A capture being read: where the walk stands in the block of file in memory. 128 bytes.
+// A capture being read: where the walk stands in the block of file in memory. 192 bytes.
 export const CAPTURE_POSITION = 0; // u32, address of the next record
 export const CAPTURE_END = 4; // u32, address just past the last byte in memory
 export const CAPTURE_SWAPPED = 8; // u32, 1: the file's byte order is big endian
@@ -24,7 +24,12 @@ export const CAPTURE_BYTES = 88; // u64, their bytes
 export const CAPTURE_REJECTED = 96; // u64, packets that the filter did not take
 export const CAPTURE_REJECTED_BYTES = 104; // u64
 export const CAPTURE_FILTER = 112; // u32, the filter's place in the kernels' table of functions; 0: none
-export const CAPTURE_SIZE = 128;
+export const CAPTURE_LENT = 116; // u32, 1: the bytes in memory are lent, and packets are copied out of them
+export const CAPTURE_COPY = 120; // u32, address where the next such packet goes
+export const CAPTURE_COPY_END = 124; // u32, past the last byte there
+export const CAPTURE_COPIED = 128; // u64, bytes copied so
+export const CAPTURE_SCOUTED = 136; // u32, lent: address up to which the records' heads were fetched
+export const CAPTURE_SIZE = 192;
 
 // CAPTURE_LENGTHS: files of version 2.2 and before hold the original length first, those of 2.3 either way.
 export const LENGTHS_NORMAL = 0;
@@ -49,6 +54,7 @@ export const WALK_NEED = 1; // CAPTURE_NEED bytes from the position on are not t
 export const WALK_BLOCK = 2; // a block that is not a packet's, CAPTURE_NEED bytes, all in memory
 export const WALK_OPTIONS = 3; // the packet appended last has options
 export const WALK_FAULT = 4;
+export const WALK_ROOM = 6; // CAPTURE_NEED bytes are wanted where packets are copied to
 export const WALK_LARGE = 5; // the packet needs more descriptors than an empty burst has; CAPTURE_VALUE its bytes
 
 export const CAPTURE_FAULT_RECORD = 1; // more bytes than a packet can have

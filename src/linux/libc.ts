@@ -50,6 +50,8 @@ export interface Libc {
     offset: number,
   ): number;
   madvise(address: number, length: number, advice: number): number;
+  mincore(address: number, length: number, resident: Pointer): number;
+  fcntl(fd: number, command: number, argument: number): number;
   mlock(address: number, length: number): number;
   unshare(flags: number): number;
   setns(fd: number, type: number): number;
@@ -74,7 +76,7 @@ type CType =
   | "void *"
   | "str";
 
-// Variadic functions (ioctl, syscall) are declared with fixed arguments: the same registers on x86-64 and arm64 Linux.
+// Variadic functions (ioctl, fcntl, syscall) are declared with fixed arguments: the same registers on x86-64 and arm64 Linux.
 const PROTOTYPES: Readonly<
   Record<Exclude<keyof Libc, "errno" | "addressOf">, readonly [result: CType, ...CType[]]>
 > = {
@@ -101,6 +103,8 @@ const PROTOTYPES: Readonly<
   memfd_create: ["int", "str", "uint"],
   mmap: ["intptr_t", "uintptr_t", "size_t", "int", "int", "int", "int64_t"],
   madvise: ["int", "uintptr_t", "size_t", "int"],
+  mincore: ["int", "uintptr_t", "size_t", "void *"],
+  fcntl: ["int", "int", "int", "long"],
   mlock: ["int", "uintptr_t", "size_t"],
   unshare: ["int", "int"],
   setns: ["int", "int", "int"],
@@ -176,4 +180,15 @@ export function libc(): Libc {
   }
   loaded = functions as unknown as Libc;
   return loaded;
+}
+
+type Later = (...args: readonly unknown[]) => void;
+
+/** A call that takes its time, by one of Node's threads: what it returns. There is no errno to be had of it. */
+export function callLater(name: "mmap", ...args: readonly number[]): Promise<number> {
+  const call = libc()[name] as unknown as { readonly async: Later };
+  return new Promise((resolve, reject) => {
+    const told = (error: Error | null, result: number) => (error === null ? resolve(result) : reject(error));
+    call.async(...args, told);
+  });
 }

@@ -8,7 +8,7 @@ export const PROT_READ = 1;
 export const PROT_WRITE = 2;
 export const MAP_SHARED = 1;
 const MAP_PRIVATE = 2;
-const MAP_FIXED = 0x10;
+export const MAP_FIXED = 0x10;
 const MAP_ANONYMOUS = 0x20;
 export const MAP_POPULATE = 0x8000;
 
@@ -85,7 +85,8 @@ export function adviseHugePages(arena: Mapped, offset: number, bytes: number): b
   return libc().madvise(arenaBase(arena) + offset, bytes, MADV_HUGEPAGE) === 0;
 }
 
-function checkRange(arena: Mapped, offset: number, bytes: number): void {
+/** Throws ERR_MEMORY for what is no range of whole pages of the arena. */
+export function checkRange(arena: Mapped, offset: number, bytes: number): void {
   const size = arena.buffer.byteLength;
   const aligned = offset % KERNEL_PAGE === 0 && bytes % KERNEL_PAGE === 0;
   if (aligned && bytes > 0 && bytes <= size && offset >= 0 && offset <= size - bytes) return;

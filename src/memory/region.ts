@@ -18,6 +18,13 @@ function pagesOf(bytes: number): number {
  * Any thread may call it at any time. Throws ERR_MEMORY when no free stretch is long enough.
  */
 export function allocateRegion(arena: ArenaMemory, bytes: number): number {
+  const offset = reserveRegion(arena, bytes);
+  arena.u8.fill(0, offset, offset + pagesOf(bytes) * 2 ** REGION_PAGE_SHIFT);
+  return offset;
+}
+
+/** The same, but not zeroed nor touched: for what is mapped over at once. */
+export function reserveRegion(arena: ArenaMemory, bytes: number): number {
   const word = (offset: number) => arena.u32[(arena.control + offset) >>> 2];
   const count = word(CONTROL_PAGE_COUNT);
   const page = arena.kernels.claimRun(
@@ -36,9 +43,7 @@ export function allocateRegion(arena: ArenaMemory, bytes: number): number {
         hint: "make a larger arena, or open fewer ports",
       },
     );
-  const offset = word(CONTROL_REGIONS) + page * 2 ** REGION_PAGE_SHIFT;
-  arena.u8.fill(0, offset, offset + pagesOf(bytes) * 2 ** REGION_PAGE_SHIFT);
-  return offset;
+  return word(CONTROL_REGIONS) + page * 2 ** REGION_PAGE_SHIFT;
 }
 
 /** Returns a region of `bytes` bytes. Nothing foreign may be mapped over it any more. */

@@ -64,6 +64,8 @@ export interface DriverOptions {
   readonly signal: AbortSignal;
   /** Link type of the packets that will be sent, for a port that has none of its own (a capture file). */
   readonly linkType?: LinkType;
+  /** A large capture file may be mapped once it has a filter: that takes 24 MiB of what the arena has for rings. */
+  readonly maps?: boolean;
 }
 
 /**

@@ -52,7 +52,7 @@ interface Counts {
 export async function runCapture(options: CaptureOptions): Promise<void> {
   if (options.lines !== undefined) endWithReader();
   const { until, done } = stopOnSignals();
-  const port = await openPort(withOptions(options), { direction: "in", wait: options.wait });
+  const port = await openPort(withOptions(options), { direction: "in", wait: options.wait, maps: true });
   const counts: Counts = { captured: 0, seen: 0 };
   let files: CaptureFiles | undefined;
   const tell = () => printCounts(port, counts, options);

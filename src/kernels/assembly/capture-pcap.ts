@@ -4,15 +4,18 @@ import {
   CAPTURE_FAULT_RECORD,
   CAPTURE_HEADER,
   CAPTURE_LENGTHS,
+  CAPTURE_LENT,
   CAPTURE_LIMIT,
   CAPTURE_NEED,
   CAPTURE_POSITION,
+  CAPTURE_SCOUTED,
   CAPTURE_UNITS,
   LENGTHS_NORMAL,
   LENGTHS_SWAPPED,
   WALK_NEED,
 } from "../captures";
 import { META_FLAGS, META_NANOSECONDS, META_SECONDS, META_STAMPED, META_WIRE_LENGTH } from "../structs";
+import { NOTHING_TO_SCOUT, scout } from "./capture-scout";
 import { append, begin, fault, finish, noRoom, rejects, u32At } from "./capture-walk";
 
 const NANO: u64 = 1000000000;
@@ -28,7 +31,9 @@ export function walkPcap(state: u32, burst: u32): i32 {
   const end = load<u32>(state, CAPTURE_END);
   let position = load<u32>(state, CAPTURE_POSITION);
   let result: i32 = WALK_NEED;
+  let scouted = load<u32>(state, CAPTURE_LENT) != 0 ? load<u32>(state, CAPTURE_SCOUTED) : NOTHING_TO_SCOUT;
   while (true) {
+    if (position >= scouted) scouted = scout(state, position, end);
     const left = end - position;
     if (left < header) {
       store<u32>(state, header, CAPTURE_NEED);
@@ -70,5 +75,6 @@ export function walkPcap(state: u32, burst: u32): i32 {
     store<u16>(meta, META_STAMPED, META_FLAGS);
     position += header + captured;
   }
+  store<u32>(state, scouted, CAPTURE_SCOUTED);
   return finish(state, burst, position, result);
 }

@@ -3,9 +3,14 @@
 // touching it.
 import {
   CAPTURE_BYTES,
+  CAPTURE_COPIED,
+  CAPTURE_COPY,
+  CAPTURE_COPY_END,
   CAPTURE_FAULT,
   CAPTURE_FAULT_FRAME,
   CAPTURE_FILTER,
+  CAPTURE_LENT,
+  CAPTURE_NEED,
   CAPTURE_PACKETS,
   CAPTURE_POSITION,
   CAPTURE_REJECTED,
@@ -15,6 +20,7 @@ import {
   WALK_FAULT,
   WALK_FULL,
   WALK_LARGE,
+  WALK_ROOM,
 } from "../captures";
 import {
   BURST_CAPACITY,
@@ -31,6 +37,7 @@ import {
   META_SHIFT,
 } from "../structs";
 import { addReferences, frameMask, frameShift, releaseFrame } from "./arena";
+import { copy } from "./capture-write";
 
 // The walk under way: the file's byte order, and the burst as it is being filled.
 let swapped: bool = false;
@@ -45,6 +52,12 @@ let bytes: u64 = 0;
 let filter: u32 = 0;
 let rejected: u32 = 0;
 let rejectedBytes: u64 = 0;
+// Of lent bytes: where packets are copied to, and whether there was no room for one.
+let lent: bool = false;
+let copyAt: u32 = 0;
+let copyEnd: u32 = 0;
+let copied: u64 = 0;
+let lacking: bool = false;
 // The frame whose new references are not yet entered, and how many they are.
 let touched: u32 = 0;
 let touches: u32 = 0;
@@ -72,6 +85,11 @@ export function begin(state: u32, burst: u32): void {
   filter = load<u32>(state, CAPTURE_FILTER);
   rejected = 0;
   rejectedBytes = 0;
+  lent = load<u32>(state, CAPTURE_LENT) != 0;
+  copyAt = load<u32>(state, CAPTURE_COPY);
+  copyEnd = load<u32>(state, CAPTURE_COPY_END);
+  copied = 0;
+  lacking = false;
   touched = 0;
   touches = 0;
   lost = false;
@@ -87,6 +105,8 @@ export function finish(state: u32, burst: u32, position: u32, result: i32): i32 
   store<u64>(state, load<u64>(state, CAPTURE_BYTES) + bytes, CAPTURE_BYTES);
   store<u64>(state, load<u64>(state, CAPTURE_REJECTED) + <u64>rejected, CAPTURE_REJECTED);
   store<u64>(state, load<u64>(state, CAPTURE_REJECTED_BYTES) + rejectedBytes, CAPTURE_REJECTED_BYTES);
+  store<u32>(state, copyAt, CAPTURE_COPY);
+  store<u64>(state, load<u64>(state, CAPTURE_COPIED) + copied, CAPTURE_COPIED);
   return lost ? fault(state, CAPTURE_FAULT_FRAME, 0) : result;
 }
 
@@ -120,11 +140,21 @@ export function rejects(address: u32, length: u32, wire: u32): bool {
 
 /** Appends `length` bytes at `address` as a packet; address of its metadata, all zero, or 0 when the burst is full. */
 export function append(address: u32, length: u32): u32 {
+  if (lent && length >= copyEnd - copyAt) {
+    lacking = true;
+    return 0;
+  }
+  const place = lent ? copyAt : address;
   // A packet without bytes still names a frame: that of the byte before, for the next may not be ours.
-  let at = length == 0 ? address - 1 : address;
-  const last = length == 0 ? at : address + length - 1;
+  let at = length == 0 ? place - 1 : place;
+  const last = length == 0 ? at : place + length - 1;
   const pieces = (last >> frameShift) - (at >> frameShift) + 1;
   if (pieces > capacity - count) return 0;
+  if (lent) {
+    copy(place, address, length);
+    copyAt += length;
+    copied += length;
+  }
   store<u32>(starts + (packets << 2), count);
   let left = length;
   for (let i: u32 = 0; i < pieces; i++) {
@@ -147,8 +177,12 @@ export function append(address: u32, length: u32): u32 {
   return meta;
 }
 
-/** What to answer when append() found no room. */
+/** What to answer when append() found no room: in the burst, or where lent packets are copied to. */
 export function noRoom(state: u32, length: u32): i32 {
+  if (lacking) {
+    store<u32>(state, length + 1, CAPTURE_NEED);
+    return WALK_ROOM;
+  }
   store<u32>(state, length, CAPTURE_VALUE);
   return count == 0 ? WALK_LARGE : WALK_FULL;
 }

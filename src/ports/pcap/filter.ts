@@ -1,16 +1,19 @@
 import { ABS, ANCILLARY, type ClassicProgram, LD } from "../../filter/classic.js";
 import { compileModule, instantiateClassifier } from "../../filter/wasm.js";
 import { CAPTURE_FILTER, CAPTURE_REJECTED, CAPTURE_REJECTED_BYTES } from "../../kernels/captures.js";
+import { startMapping } from "./readahead.js";
 import { type CaptureReader, get, set } from "./state.js";
 
 /**
  * Has the walk over the file run a filter, so that only what it takes comes into a burst. False for a program that
- * asks for what stands beside a packet's bytes, which the walk does not know yet.
+ * asks for what stands beside a packet's bytes, which the walk does not know yet. With `maps`, a large file is mapped
+ * from here on.
  */
-export function attachReaderFilter(reader: CaptureReader, program: ClassicProgram): boolean {
+export function attachReaderFilter(reader: CaptureReader, program: ClassicProgram, maps = false): boolean {
   if (program.some(([code, , , k]) => (code & 0xe7) === (LD | ABS) && k >= ANCILLARY)) return false;
   const { kernels, memory } = reader.arena;
   const { table } = kernels;
+  if (maps) startMapping(reader.ahead); // threads are at it while the program is compiled
   const place = get(reader, CAPTURE_FILTER) || freePlace(reader);
   table.set(place, instantiateClassifier(compileModule([program]), memory).matchers[0]);
   set(reader, CAPTURE_FILTER, place);

@@ -1,6 +1,7 @@
 import { MillraceError } from "../../errors.js";
 import {
   CAPTURE_BYTES,
+  CAPTURE_COPIED,
   CAPTURE_PACKETS,
   CAPTURE_PASSED,
   CAPTURE_PASSED_BYTES,
@@ -32,7 +33,9 @@ export async function openPcap(
     throw new MillraceError("ERR_LOCATOR", `"${locator.text}": a capture file goes one way`, {
       hint: "open it with direction in or out",
     });
-  return options.direction === "in" ? openInput(arena, locator) : openOutput(arena, locator, options);
+  return options.direction === "in"
+    ? openInput(arena, locator, options)
+    : openOutput(arena, locator, options);
 }
 
 /** A link type among a locator's options; undefined where it is not given. */
@@ -64,7 +67,7 @@ export function captureCapabilities(linkType: number): Capabilities {
   };
 }
 
-async function openInput(arena: ArenaMemory, locator: Locator): Promise<PortDriver> {
+async function openInput(arena: ArenaMemory, locator: Locator, options: DriverOptions): Promise<PortDriver> {
   checkParameters(locator, ["truncated", "linktype"]);
   const truncated = choice(locator, "truncated", ["error", "quiet"]);
   const wanted = linkTypeParameter(locator);
@@ -73,7 +76,7 @@ async function openInput(arena: ArenaMemory, locator: Locator): Promise<PortDriv
     linkType: wanted ?? "first",
   });
   const count = (offset: number) => Number(arena.u64[(reader.state + offset) / 8]);
-  let last = { packets: 0, bytes: 0, passed: 0, rejected: 0 };
+  let last = { packets: 0, bytes: 0, passed: 0, rejected: 0, copied: 0 };
   const counted = () => {
     if (!reader.closed) {
       const rejected = rejectedOf(reader);
@@ -82,6 +85,7 @@ async function openInput(arena: ArenaMemory, locator: Locator): Promise<PortDriv
         bytes: count(CAPTURE_BYTES) + count(CAPTURE_PASSED_BYTES) + rejected.bytes,
         passed: count(CAPTURE_PASSED),
         rejected: rejected.packets,
+        copied: count(CAPTURE_COPIED),
       };
     }
     return last;
@@ -98,7 +102,7 @@ async function openInput(arena: ArenaMemory, locator: Locator): Promise<PortDriv
     readable: (signal) => captureReadable(reader, signal),
     writable: () => Promise.resolve(),
     counters: (): DriverCounters => {
-      const { packets, bytes, passed, rejected } = counted();
+      const { packets, bytes, passed, rejected, copied } = counted();
       return {
         received: { packets, bytes },
         transmitted: { packets: 0, bytes: 0 },
@@ -106,11 +110,11 @@ async function openInput(arena: ArenaMemory, locator: Locator): Promise<PortDriv
           ...(passed === 0 ? {} : { linktype: passed }),
           ...(rejected === 0 ? {} : { filter: rejected }),
         },
-        copies: {},
+        copies: copied === 0 ? {} : { copybreak: copied },
         held: 0,
       };
     },
-    attachFilter: (program) => (attachReaderFilter(reader, program) ? "wasm" : undefined),
+    attachFilter: (program) => (attachReaderFilter(reader, program, options.maps) ? "wasm" : undefined),
     peer: (number) => reader.interfaces[number]?.name ?? `interface ${number}`,
     close: async () => {
       counted();

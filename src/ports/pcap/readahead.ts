@@ -1,5 +1,6 @@
 import { MillraceError } from "../../errors.js";
 import type { ArenaMemory } from "../../memory/arena.js";
+import { closeMapped, type MappedFile, mapWindow, openMapped } from "./mapped.js";
 import type { CaptureSource } from "./source.js";
 import { claimWindow, releaseWindow, type Window, windowBytes } from "./window.js";
 
@@ -29,6 +30,11 @@ export interface ReadAhead {
   allowance: number;
   /** There were no frames for the window to be read at once. */
   starved: boolean;
+  /** The file is mapped, and how many of its bytes were so far. */
+  mapped: MappedFile | undefined;
+  mappedBytes: number;
+  /** Mapping was given up: the rest is read. */
+  reading: boolean;
   /** First frame of the first window; 0: none was claimed yet. */
   home: number;
   /** Where the next read begins. */
@@ -61,6 +67,9 @@ export function createReadAhead(
     cold: 1,
     allowance: 0,
     starved: false,
+    mapped: undefined,
+    mappedBytes: 0,
+    reading: true,
     home: 0,
     offset: 0,
     ended: false,
@@ -87,10 +96,62 @@ export function allowReading(ahead: ReadAhead): void {
 
 /** True where the next window is read at once, when it is asked for. */
 export function readsAtOnce(ahead: ReadAhead): boolean {
-  const { source, queue, extension, ended, cold } = ahead;
-  return (
-    source.readNow !== undefined && cold === 0 && queue.length === 0 && extension === undefined && !ended
-  );
+  const { source, queue, extension, ended, cold, reading } = ahead;
+  const idle = queue.length === 0 && extension === undefined && !ended;
+  return source.readNow !== undefined && cold === 0 && idle && reading;
+}
+
+/** From now on maps the file instead of reading it, where that can be; the walk then copies what it keeps. */
+export function startMapping(ahead: ReadAhead): void {
+  const { source, arena, ended } = ahead;
+  if (source.fd === undefined || ahead.mapped !== undefined || ended) return;
+  ahead.mapped = openMapped(arena, source.fd);
+  if (ahead.mapped === undefined) return;
+  ahead.reading = false;
+  mapAhead(ahead, ahead.mapped);
+}
+
+/** Reads what is not yet mapped: so much is kept that copying all of it costs less. */
+export function stopMapping(ahead: ReadAhead): void {
+  ahead.reading = true;
+}
+
+function mapAhead(ahead: ReadAhead, mapped: MappedFile): void {
+  while (!ahead.reading) {
+    const { offset } = ahead;
+    const made = mapWindow(mapped, offset);
+    if (made === undefined) {
+      ahead.reading = mapped.broken || offset >= mapped.size;
+      return;
+    }
+    const { window, ready } = made;
+    const bytes = window.end - window.start;
+    ahead.offset += bytes;
+    ahead.mappedBytes += bytes;
+    const finished = ready.then((whole) => {
+      if (whole && ahead.queue.includes(filling)) settle(ahead, filling);
+      else readFrom(ahead, filling);
+    });
+    const filling: Filling = { window, offset, done: false, finished };
+    ahead.queue.push(filling);
+  }
+}
+
+function isBeingMapped({ window, done }: Filling): boolean {
+  return window.lent !== undefined && !done;
+}
+
+/** What could not be mapped is read, with all that comes behind it. */
+function readFrom(ahead: ReadAhead, filling: Filling): void {
+  ahead.reading = true;
+  const index = ahead.queue.indexOf(filling);
+  if (index < 0) {
+    releaseWindow(ahead.arena, filling.window);
+    return;
+  }
+  ahead.offset = filling.offset;
+  for (const each of ahead.queue.splice(index))
+    if (each === filling || each.done) releaseWindow(ahead.arena, each.window);
 }
 
 /** Reads the next window at once, where it is the next to be had and that takes no time; true: nextWindow() has it. */
@@ -135,7 +196,9 @@ export function readAhead(ahead: ReadAhead, extend: Window | undefined, extended
     });
     return;
   }
-  if (readsAtOnce(ahead)) return;
+  if (ahead.mapped !== undefined) mapAhead(ahead, ahead.mapped);
+  // Nothing is read behind what may yet have to be read itself.
+  if (readsAtOnce(ahead) || !ahead.reading || ahead.queue.some(isBeingMapped)) return;
   const depth = ahead.source.readNow === undefined ? 1 : Math.min(DEPTH, ahead.cold);
   while (ahead.queue.length < depth && !ahead.ended) {
     const window = claimAhead(ahead, 0);
@@ -223,6 +286,7 @@ export async function moreRead(ahead: ReadAhead): Promise<void> {
 /** Closes the source and gives all windows back, once no read is under way any more. */
 export async function closeReadAhead(ahead: ReadAhead): Promise<void> {
   ahead.ended = true;
+  if (ahead.mapped !== undefined) await closeMapped(ahead.mapped);
   await ahead.source.close();
   await ahead.extension;
   for (const filling of [...ahead.queue]) await filling.finished;

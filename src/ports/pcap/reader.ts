@@ -14,6 +14,7 @@ import {
   WALK_LARGE,
   WALK_NEED,
   WALK_OPTIONS,
+  WALK_ROOM,
 } from "../../kernels/captures.js";
 import { BURST_PACKETS } from "../../kernels/structs.js";
 import type { ArenaMemory } from "../../memory/arena.js";
@@ -34,7 +35,7 @@ import {
   type ReaderOptions,
   STATE_BYTES,
 } from "./state.js";
-import { moreFilled, provide } from "./supply.js";
+import { makeRoom, moreFilled, provide } from "./supply.js";
 import { releaseWindow } from "./window.js";
 
 export type { CaptureBlock, CaptureReader, PacketOptions, ReaderOptions } from "./state.js";
@@ -71,6 +72,8 @@ export async function readFrom(
     table: 0,
     tableBytes: 0,
     window: undefined,
+    copies: undefined,
+    roomless: false,
     bias: 0,
     wanted: 0,
     failure: undefined,
@@ -125,7 +128,9 @@ function walk(reader: CaptureReader, burst: number): boolean {
       return true;
     }
     if (why === WALK_OPTIONS) giveOptions(reader, burst);
-    else if (why === WALK_FAULT) end(reader, walkFault(reader));
+    else if (why === WALK_ROOM) {
+      if (!makeRoom(reader)) return false;
+    } else if (why === WALK_FAULT) end(reader, walkFault(reader));
     else if (why === WALK_LARGE) {
       if (burst === reader.state + EMPTY_BURST) return true;
       end(reader, tooLarge(reader));
@@ -161,7 +166,9 @@ function giveOptions(reader: CaptureReader, burst: number): void {
 /** Resolves when readCapture() may return something, or the file has ended. Rejects with the signal's reason. */
 export async function captureReadable(reader: CaptureReader, signal?: AbortSignal): Promise<void> {
   signal?.throwIfAborted();
-  if (reader.ended || reader.closed || nextWindow(reader.ahead) !== undefined) return;
+  if (reader.ended || reader.closed) return;
+  if (reader.roomless) return new Promise((resolve) => setTimeout(resolve, 1));
+  if (nextWindow(reader.ahead) !== undefined) return;
   if (get(reader, CAPTURE_END) - get(reader, CAPTURE_POSITION) >= Math.max(reader.wanted, 1)) return;
   if (signal === undefined) return moreFilled(reader);
   await new Promise<void>((resolve, reject) => {
@@ -181,6 +188,8 @@ export async function closeReader(reader: CaptureReader): Promise<void> {
   await closeReadAhead(reader.ahead);
   if (reader.window !== undefined) releaseWindow(reader.arena, reader.window);
   reader.window = undefined;
+  if (reader.copies !== undefined) releaseWindow(reader.arena, reader.copies);
+  reader.copies = undefined;
   detachReaderFilter(reader);
   freeInterfaces(reader);
   freeRegion(reader.arena, reader.state, STATE_BYTES);

@@ -14,6 +14,8 @@ export interface CaptureSource {
   /** The same at once, where the source is a file: the caller sees to it that this does not take long. */
   readNow?(memory: Uint8Array, at: number, length: number, position: number): number;
   readonly seekable: boolean;
+  /** The descriptor, where the source is a file as it stands, from its first byte on. */
+  readonly fd?: number;
   /** Bytes in all, where that is known beforehand. */
   readonly size?: number;
   /** True where a read ends at what has come so far: a pipe, or what is decompressed. */
@@ -123,7 +125,7 @@ async function openRegular(path: string, fd: number, status: Stats): Promise<Cap
     stream: false,
     seekable,
     ...(status.isFile() ? { size: status.size } : {}),
-    ...(seekable ? { readNow: (...where: ReadPlace) => readFileNow(fd, path, ...where) } : {}),
+    ...(seekable ? { fd, readNow: (...where: ReadPlace) => readFileNow(fd, path, ...where) } : {}),
     read: (memory, at, length, position) => {
       if (pending.length > 0) {
         memory.set(pending, at);

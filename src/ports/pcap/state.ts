@@ -56,6 +56,9 @@ export interface CaptureReader {
   table: number;
   tableBytes: number;
   window: Window | undefined;
+  /** Where packets of lent windows are copied to, the last such window; and whether there are no frames for one. */
+  copies: Window | undefined;
+  roomless: boolean;
   /** Offset in the file of arena address 0 as the window lies now. */
   bias: number;
   /** Bytes wanted in one window before walking can go on. */

@@ -1,5 +1,14 @@
 import { MillraceError } from "../../errors.js";
-import { CAPTURE_END, CAPTURE_POSITION } from "../../kernels/captures.js";
+import {
+  CAPTURE_COPIED,
+  CAPTURE_COPY,
+  CAPTURE_COPY_END,
+  CAPTURE_END,
+  CAPTURE_LENT,
+  CAPTURE_NEED,
+  CAPTURE_POSITION,
+  CAPTURE_SCOUTED,
+} from "../../kernels/captures.js";
 import { captureFault } from "./faults.js";
 import {
   allowReading,
@@ -10,6 +19,7 @@ import {
   readAhead,
   readNext,
   readsAtOnce,
+  stopMapping,
   takeWindow,
 } from "./readahead.js";
 import { type CaptureReader, end, fileOffset, get, set } from "./state.js";
@@ -24,10 +34,16 @@ export async function bring(reader: CaptureReader, bytes: number): Promise<void>
   }
 }
 
+/** Where more than the fourth part of a mapped file is copied, the rest is read: that is one copy too, and a faster one. */
+const COPIED_PART = 4;
+const COPIED_LITTLE = 4 << 20; // bytes, of which nothing follows yet
+
 export function startReading(reader: CaptureReader): void {
-  const { window } = reader;
+  const { ahead, window } = reader;
+  const copied = Number(reader.arena.u64[(reader.state + CAPTURE_COPIED) / 8]);
+  if (copied > COPIED_LITTLE && copied > ahead.mappedBytes / COPIED_PART) stopMapping(ahead);
   const extend = window !== undefined && goesOn(reader, window) ? window : undefined;
-  readAhead(reader.ahead, extend, () => {
+  readAhead(ahead, extend, () => {
     if (reader.window === extend && extend !== undefined) set(reader, CAPTURE_END, extend.end);
   });
 }
@@ -109,6 +125,21 @@ function use(reader: CaptureReader, window: Window, position: number): void {
   reader.window = window;
   set(reader, CAPTURE_POSITION, window.start);
   set(reader, CAPTURE_END, window.end);
+  set(reader, CAPTURE_LENT, window.lent === undefined ? 0 : 1);
+  set(reader, CAPTURE_SCOUTED, 0);
+}
+
+/** Finds room for packets that are copied out of a lent window; false while there are no frames for it. */
+export function makeRoom(reader: CaptureReader): boolean {
+  const { arena, ahead } = reader;
+  const window = claimAhead(ahead, get(reader, CAPTURE_NEED));
+  reader.roomless = window === undefined;
+  if (window === undefined) return false;
+  if (reader.copies !== undefined) releaseWindow(arena, reader.copies);
+  reader.copies = window;
+  set(reader, CAPTURE_COPY, window.start);
+  set(reader, CAPTURE_COPY_END, window.limit);
+  return true;
 }
 
 /** Brings `need` bytes; false when they are not here yet or the file has ended, whole or cut short. */

@@ -12,6 +12,8 @@ export interface Window {
   end: number;
   /** Address past the last frame. */
   readonly limit: number;
+  /** The bytes are not in frames but in a mapped file: packets are copied out of them. Called with the window's release. */
+  readonly lent?: () => void;
 }
 
 /** Room before the data of a window, so that a record cut by the window before can be completed in front of it. */
@@ -53,6 +55,10 @@ export function claimWindow(arena: ArenaMemory, hint: number, bytes: number): Wi
 
 /** Gives up the window's own references; frames that packets still touch stay until those are released. */
 export function releaseWindow(arena: ArenaMemory, window: Window): void {
+  if (window.lent !== undefined) {
+    window.lent();
+    return;
+  }
   const foreign = arena.kernels.releaseRun(window.first, window.frames);
   if (foreign !== 0)
     throw new MillraceError(
