@@ -41,14 +41,41 @@ const flatten = {
   },
 };
 
+// `import` of a module of Node's has Node look at all that it exports, and so load streams and more for node:fs alone:
+// milliseconds. Of these modules only what is used is taken, and nothing of `late` ones before it is called.
+const BUILTINS = { fs: "now", os: "late", tty: "late", net: "late", util: "late" };
+const isTaken = (id) => Object.hasOwn(BUILTINS, id.slice("node:".length));
+/** What is installed with millrace; the rest is in its own files. */
+const PACKAGES = ["koffi", "zod", "ipaddr.js"];
+const isName = (name) => /^[A-Za-z_$][\w$]*$/.test(name) && name !== "default";
+
+const builtins = {
+  name: "builtins",
+  resolveId: (id) => (id.startsWith("node:") && isTaken(id) ? `\0${id}` : null),
+  load(id) {
+    if (!id.startsWith("\0node:")) return null;
+    const name = id.slice(1);
+    const module = process.getBuiltinModule(name);
+    const get = `process.getBuiltinModule("${name}")`;
+    const late = BUILTINS[name.slice(5)] === "late";
+    const of = (key) =>
+      late && typeof module[key] === "function" && !/^[A-Z]/.test(key)
+        ? `(...given) => ${get}.${key}(...given)`
+        : `/* @__PURE__ */ (() => ${get}.${key})()`;
+    return Object.keys(module)
+      .filter(isName)
+      .map((key) => `export const ${key} = ${of(key)};`)
+      .join("\n");
+  },
+};
+
 export async function bundle() {
   rmSync(target, { recursive: true, force: true });
   const made = await rolldown({
     input: Object.fromEntries(Object.entries(ENTRIES).map(([file, name]) => [name, join(source, file)])),
     platform: "node",
-    external: [/^node:/, "koffi", "zod", "ipaddr.js"],
-    plugins: [flatten],
-    checks: { ineffectiveDynamicImport: false }, // one group has what every capture needs, on purpose
+    external: (id) => (id.startsWith("node:") && !isTaken(id)) || PACKAGES.includes(id),
+    plugins: [flatten, builtins],
   });
   await made.write({
     dir: target,
@@ -57,8 +84,12 @@ export async function bundle() {
     minify: { compress: true, mangle: false, codegen: { removeWhitespace: true } },
     codeSplitting: {
       groups: [
-        { name: "core", test: /dist\/src\/(flow\/port|ports\/pcap\/port)\.js$/, priority: 2 },
-        { name: "capture", test: /cli\/capture\.js$|commander/, priority: 1 },
+        {
+          name: "core",
+          test: /dist\/src\/(flow\/port|ports\/pcap\/port)\.js$/,
+          priority: 2,
+        },
+        { name: "command", test: /cli\/(capture|failure)\.js$|commander/, priority: 1 },
       ],
     },
   });

@@ -1,9 +1,10 @@
 #!/usr/bin/env node
 import { readFileSync } from "node:fs";
 import { Command } from "commander";
+import { addCaptureCommand } from "./capture.js";
 import { runProgram } from "./failure.js";
 
-/** Every command, one line each, by its name and its file. Only the one that is called is loaded. */
+/** Every command, one line each, by its name and its file. Only the one that is called is loaded, beside the first. */
 const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void>>> = {
   gather: async () => (await import("./gather.js")).addGatherCommand,
   demo: async () => (await import("./demo.js")).addDemoCommand,
@@ -12,7 +13,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void
   ports: async () => (await import("./ports.js")).addPortsCommand,
   doctor: async () => (await import("./doctor.js")).addDoctorCommand,
   filter: async () => (await import("./filter.js")).addFilterCommand,
-  capture: async () => (await import("./capture.js")).addCaptureCommand,
+  capture: async () => addCaptureCommand,
   replay: async () => (await import("./replay.js")).addReplayCommand,
   generate: async () => (await import("./generate.js")).addGenerateCommand,
   info: async () => (await import("./info.js")).addInfoCommand,

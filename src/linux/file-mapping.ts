@@ -71,5 +71,5 @@ export async function mapFileOver(
   if ((await callLater("mmap", address, bytes, PROT_READ, flags, fd, at)) !== address) return false;
   // mmap does not tell what the disk did not give; a look at such a page would end the process.
   const resident = new Uint8Array(bytes / KERNEL_PAGE);
-  return libc().mincore(address, bytes, resident) === 0 && resident.every((page) => (page & 1) === 1);
+  return libc().mincore(address, bytes, resident) === 0 && !resident.includes(0);
 }

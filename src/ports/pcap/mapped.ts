@@ -44,6 +44,7 @@ const LOCAL: ReadonlySet<number> = new Set([
   0x9123683e, // Btrfs
   0xf2f52010, // F2FS
   0x01021994, // tmpfs
+  0x794c7630, // overlayfs
 ]);
 
 /** Gets ready to map a file; undefined where it had better be read. */
