@@ -49,8 +49,18 @@ const isTaken = (id) => Object.hasOwn(BUILTINS, id.slice("node:".length));
 const PACKAGES = ["koffi", "zod", "ipaddr.js"];
 const isName = (name) => /^[A-Za-z_$][\w$]*$/.test(name) && name !== "default";
 
+/** commander starts other programs for those who ask it to; here nobody does. */
+const SPAWN = /require\('node:child_process'\)/;
+
 const builtins = {
   name: "builtins",
+  transform: (code, id) =>
+    id.endsWith("commander/lib/command.js")
+      ? code.replace(
+          SPAWN,
+          "{ spawn: (...given) => process.getBuiltinModule('node:child_process').spawn(...given) }",
+        )
+      : null,
   resolveId: (id) => (id.startsWith("node:") && isTaken(id) ? `\0${id}` : null),
   load(id) {
     if (!id.startsWith("\0node:")) return null;
