@@ -38,8 +38,8 @@ interface Attached {
   readonly map: number;
 }
 
-/** How long a thread waits for one that attached at the same moment to say so. */
-const PUBLISHING_MILLISECONDS = 300;
+/** How long a thread waits for one that attached at the same moment to say so: the kernel may keep that one in its call. */
+const PUBLISHING_MILLISECONDS = 3000;
 
 /** Attaches millrace's program to an interface, or joins the one that this process attached before. */
 export async function attach(
