@@ -145,10 +145,8 @@ test("a mapped file that someone cuts short is let go of, and ends as any file t
   const whole = tcpdumpCount(file);
   const port = await openMapping(file);
   const source = port.reader();
-  await source.wait(new AbortController().signal);
-  assert.ok(source.poll() > 0);
-  assert.ok(isMapped(file));
-  let packets = 0;
+  while (!isMapped(file)) await new Promise((resolve) => setImmediate(resolve)); // threads are at it
+  let packets = source.poll();
   const cutter = spawn(process.execPath, ["-e", `fs.truncateSync(${JSON.stringify(file)}, 1e6)`]);
   const [status] = await new Promise<[number | null]>((resolve) =>
     cutter.on("close", (code) => resolve([code])),
