@@ -71,7 +71,7 @@ async function engineOf(workers: number): Promise<number> {
     cpus,
   } as const;
   const until = new AbortController();
-  const report = await runWorkers({ from: "null:", to: "null:", ...ways }, workers, until.signal, () => {
+  const { report } = await runWorkers({ from: "null:", to: "null:", ...ways }, workers, until.signal, () => {
     setTimeout(() => until.abort(), SECONDS * 1000);
   });
   return report.transmitted.packets / report.seconds / 1e6;

@@ -2,8 +2,10 @@ import { accessSync, constants, existsSync, readdirSync, readFileSync, realpathS
 import type { MillraceError } from "../errors.js";
 import { heldCapabilities } from "../linux/capabilities.js";
 import { libc } from "../linux/libc.js";
+import { lockedMemoryLimit } from "../linux/memlock.js";
 import { AF_PACKET, openSocket, SOCK_RAW } from "../linux/socket.js";
 import { openXdpSocket } from "../linux/xdp-socket.js";
+import { DEFAULT_FRAME_BYTES } from "../memory/arena.js";
 import { type InterfaceInfo, listInterfaces } from "../ports/interfaces.js";
 
 /** One finding: `no`: it does not work; `limited`: it works, not at its best. */
@@ -25,7 +27,6 @@ const limited = (about: string, what: string, mend: string): Finding => ({
 const no = (about: string, what: string, mend: string): Finding => ({ about, state: "no", what, mend });
 
 const WANTED_BUFFER = 32 * 2 ** 20;
-const WANTED_MEMLOCK = 256 * 2 ** 20;
 
 /** Looks at this machine as this user; changes nothing. */
 export function findAll(): Finding[] {
@@ -90,13 +91,15 @@ function privileges(held: ReadonlySet<string>): Finding[] {
 
 function memlock(ipcLock: boolean): Finding {
   const about = "locked memory";
-  const line = /^Max locked memory\s+(\S+)/m.exec(readFileSync("/proc/self/limits", "utf8"));
-  const limit = line === null || line[1] === "unlimited" ? Number.POSITIVE_INFINITY : Number(line[1]);
   if (ipcLock) return ok(about, "CAP_IPC_LOCK held: no limit");
-  if (limit >= WANTED_MEMLOCK) return ok(about, `up to ${limit} bytes`);
+  const limit = lockedMemoryLimit();
+  const wanted = `each thread with an xdp: port pins its arena's frames, ${DEFAULT_FRAME_BYTES} bytes by default`;
+  const threads = Math.floor(limit / DEFAULT_FRAME_BYTES);
+  if (limit === Number.POSITIVE_INFINITY) return ok(about, "unlimited");
+  if (threads > 0) return ok(about, `RLIMIT_MEMLOCK is ${limit} bytes: ${wanted}, so ${threads} can`);
   return limited(
     about,
-    `RLIMIT_MEMLOCK is ${limit} bytes: xdp: cannot register an arena larger than that`,
+    `RLIMIT_MEMLOCK is ${limit} bytes: ${wanted}`,
     "sudo prlimit --memlock=unlimited --pid $$ (this shell), or give cap_ipc_lock beside the others",
   );
 }

@@ -2,7 +2,13 @@ import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { MillraceError } from "../errors.js";
-import { type ForwardTask, runTask, runWorkers } from "../flow/forward-workers.js";
+import {
+  type ForwardTask,
+  runTask,
+  runWorkers,
+  type WorkerOutcome,
+  type WorkersOutcome,
+} from "../flow/forward-workers.js";
 import type { Report } from "../flow/report.js";
 import { parseLocator } from "../ports/locator.js";
 
@@ -98,11 +104,14 @@ async function forward(from: string, to: string, options: ForwardArguments): Pro
     if (options.duration !== undefined) timer = setTimeout(end, options.duration * 1000);
   };
   try {
-    const report =
-      options.workers === 1
-        ? await runTask(task, stop.signal, opened)
-        : await runWorkers(task, options.workers, stop.signal, opened);
-    process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : forwardText(report));
+    if (options.workers === 1) {
+      const report = await runTask(task, stop.signal, opened);
+      process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : forwardText(report));
+      return;
+    }
+    const outcome = await runWorkers(task, options.workers, stop.signal, opened);
+    process.stdout.write(options.json ? `${workersJson(outcome)}\n` : workersText(outcome));
+    if (outcome.failure !== undefined) throw outcome.failure;
   } finally {
     clearTimeout(timer);
     process.off("SIGINT", end);
@@ -112,6 +121,26 @@ async function forward(from: string, to: string, options: ForwardArguments): Pro
 
 /** Kinds whose capabilities are of use only while they open. */
 const PRIVILEGED: ReadonlySet<string> = new Set(["xdp", "packet", "tap"]);
+
+/** The report of all workers, with that of each beside it. */
+function workersJson({ report, workers }: WorkersOutcome): string {
+  const each = workers.map(({ report, failure, frames }) => ({
+    report: report ?? null,
+    ...(failure === undefined ? {} : { failure: (failure as Error).message, framesTakenBack: frames }),
+  }));
+  return JSON.stringify({ ...report, workers: each });
+}
+
+function workersText({ report, workers }: WorkersOutcome): string {
+  const line = ({ report, failure, frames }: WorkerOutcome) => {
+    const ended = failure === undefined ? "" : `; it died, ${frames} frames of its own were taken back`;
+    if (report === undefined) return `no report${ended}`;
+    const dropped = Object.values(report.dropped).reduce((sum, packets) => sum + packets, 0);
+    return `${report.received.packets} packets received, ${report.transmitted.packets} transmitted, ${dropped} dropped${ended}`;
+  };
+  const lines = workers.map((worker, index) => `${`worker ${index}`.padEnd(12)}${line(worker)}\n`);
+  return `${forwardText(report)}${lines.join("")}`;
+}
 
 function forwardText(report: Report): string {
   const rate = report.seconds === 0 ? 0 : report.transmitted.packets / report.seconds;

@@ -1,7 +1,9 @@
 import { Worker } from "node:worker_threads";
 import { MillraceError, reviveError } from "../errors.js";
-import { type ArenaShare, shareArena } from "../memory/arena.js";
+import { type ArenaMemory, type ArenaShare, shareArena } from "../memory/arena.js";
+import { sweepWorker } from "../memory/owners.js";
 import { parseLocator } from "../ports/locator.js";
+import { sweepAttachments } from "../ports/xdp/directory.js";
 import { defaultArena, memoryOf } from "./arena.js";
 import { createForwarding, type ForwardStage } from "./forward.js";
 import type { MacRewrite } from "./forward-edge.js";
@@ -31,11 +33,38 @@ export interface ForwardSeed {
   readonly task: ForwardTask;
 }
 
-/** From a worker to its starter. */
-export type ForwardMessage = { readonly open: true } | { readonly report: Report };
+/** From a worker to its starter. A report that comes before the end is the last word of one that dies. */
+export type ForwardMessage =
+  | { readonly owner: number }
+  | { readonly open: true }
+  | { readonly report: Report };
 
-/** Opens the ports of a task and forwards until `until` aborts; resolves with the report when all is closed. */
-export async function runTask(task: ForwardTask, until: AbortSignal, opened: () => void): Promise<Report> {
+/** What workers did together, each for itself, and why they ended before they were told to. */
+export interface WorkersOutcome {
+  readonly report: Report;
+  readonly workers: readonly WorkerOutcome[];
+  /** The first failure; it names its worker. */
+  readonly failure: unknown;
+}
+
+export interface WorkerOutcome {
+  /** Undefined: it died without a word, and what it counted with it. */
+  readonly report: Report | undefined;
+  /** Why it ended before it was told to. */
+  readonly failure: unknown;
+  /** Frames that it held when it died, taken back. */
+  readonly frames: number;
+}
+
+/**
+ * Opens the ports of a task and forwards until `until` aborts; resolves with the report when all is closed. `opened`
+ * is given what ends the forwarding at once, for a thread that is about to die: its ports stay open.
+ */
+export async function runTask(
+  task: ForwardTask,
+  until: AbortSignal,
+  opened: (lastWord: () => Report) => void,
+): Promise<Report> {
   const stage = await loadStage(task.module);
   if (task.cpus.length > 0) await pin(task.cpus[0]);
   const [first, second] = task.oneWay ? (["in", "out"] as const) : (["both", "both"] as const);
@@ -51,7 +80,10 @@ export async function runTask(task: ForwardTask, until: AbortSignal, opened: () 
       if (task.dropPrivileges) await dropAll();
       const { oneWay, wait, rewrite } = task;
       const forwarding = createForwarding(a, b, { oneWay, wait, rewrite, stage, until });
-      opened();
+      opened(() => {
+        forwarding.close();
+        return reportOf(forwarding.sums());
+      });
       try {
         await forwarding.run();
       } finally {
@@ -126,13 +158,16 @@ const QUEUE_PARAMETERS: Readonly<Record<string, (index: number, port: 0 | 1) => 
   tap: () => "multi=1",
 };
 
-/** Runs a task in `count` workers, each on queues of its own; resolves with the sum of their reports. */
+/**
+ * Runs a task in `count` workers, each on queues of its own, until `until` aborts or one of them fails: then the
+ * others end in good order. Rejects with the first failure when not all of them came to forward.
+ */
 export async function runWorkers(
   task: ForwardTask,
   count: number,
   until: AbortSignal,
   opened: () => void,
-): Promise<Report> {
+): Promise<WorkersOutcome> {
   const arena = memoryOf(defaultArena());
   const millrace = shareArena(arena);
   const tasks = Array.from({ length: count }, (_, index) => ({
@@ -144,37 +179,70 @@ export async function runWorkers(
   const stop = new AbortController();
   const either = AbortSignal.any([until, stop.signal]);
   let open = 0;
+  let first: unknown;
   const started = () => {
     open++;
     if (open === count) opened();
   };
-  const running = tasks.map((one) =>
-    runWorker({ millrace, task: one }, either, started).catch((error: unknown) => {
-      stop.abort(); // the others end in good order
-      throw error;
+  const workers = await Promise.all(
+    tasks.map(async (one, index) => {
+      const outcome = await runWorker(arena, { millrace, task: one }, index, either, started);
+      first ??= outcome.failure;
+      if (outcome.failure !== undefined) stop.abort(); // the others end in good order
+      return outcome;
     }),
   );
-  const results = await Promise.allSettled(running);
-  for (const result of results) if (result.status === "rejected") throw result.reason;
-  return mergeReports(results.map((result) => (result as PromiseFulfilledResult<Report>).value));
+  if (open < count && first !== undefined) throw first;
+  const reports = workers.flatMap(({ report }) => (report === undefined ? [] : [report]));
+  return { report: mergeReports(reports), workers, failure: first };
 }
 
-function runWorker(seed: ForwardSeed, until: AbortSignal, opened: () => void): Promise<Report> {
+function runWorker(
+  arena: ArenaMemory,
+  seed: ForwardSeed,
+  index: number,
+  until: AbortSignal,
+  opened: () => void,
+): Promise<WorkerOutcome> {
   const worker = new Worker(new URL("./forward-worker.js", import.meta.url), { workerData: seed });
   const stop = () => worker.postMessage("stop");
-  return new Promise<Report>((resolve, reject) => {
+  return new Promise((resolve) => {
+    let owner = 0;
     let report: Report | undefined;
+    let failure: unknown;
     worker.on("message", (message: ForwardMessage) => {
-      if ("open" in message) opened();
+      if ("owner" in message) owner = message.owner;
+      else if ("open" in message) opened();
       else report = message.report;
     });
-    worker.on("error", (error) => reject(reviveError(error)));
+    worker.on("error", (error) => {
+      failure = inWorker(index, seed.task, reviveError(error));
+    });
     worker.on("exit", (status) => {
       until.removeEventListener("abort", stop);
-      if (report !== undefined) resolve(report);
-      else reject(new MillraceError("ERR_CLOSED", `a worker ended with status ${status} and no report`));
+      if (status !== 0) failure ??= inWorker(index, seed.task, `it ended with status ${status}`);
+      // What a worker that has closed its ports still has is its magazines and regions.
+      const frames = owner === 0 ? 0 : sweepWorker(arena, owner);
+      sweepAttachments(arena);
+      resolve({ report, failure, frames: failure === undefined ? 0 : frames });
     });
     if (until.aborted) stop();
     until.addEventListener("abort", stop, { once: true });
+  });
+}
+
+/** A worker's failure, with its name before it. */
+function inWorker(index: number, { from, to }: ForwardTask, cause: unknown): MillraceError {
+  const subject = `worker ${index} (${from} to ${to})`;
+  if (typeof cause === "string") return new MillraceError("ERR_CLOSED", `${subject}: ${cause}`);
+  if (!(cause instanceof MillraceError))
+    return new MillraceError("ERR_TRANSFORM", `${subject}: ${cause}`, { cause });
+  const { code, message, hint, syscall, errno, at } = cause;
+  return new MillraceError(code, `${subject}: ${message}`, {
+    cause,
+    ...(hint === undefined ? {} : { hint }),
+    ...(syscall === undefined ? {} : { syscall }),
+    ...(errno === undefined ? {} : { errno }),
+    ...(at === undefined ? {} : { at }),
   });
 }

@@ -2,6 +2,7 @@ import { Worker } from "node:worker_threads";
 import { MillraceError, reviveError } from "../errors.js";
 import { shareArena } from "../memory/arena.js";
 import { sweepWorker } from "../memory/owners.js";
+import { sweepAttachments } from "../ports/xdp/directory.js";
 import { defaultArena, memoryOf } from "./arena.js";
 import { createDistributor, type Distributor } from "./distribute.js";
 import { hasQueues, locatorForWorker } from "./forward-workers.js";
@@ -84,6 +85,7 @@ export async function workers<Data = undefined>(
       distributor?.exclude(index);
       loops[index]?.driver.bury?.();
       if (member.owner !== 0) sweepWorker(memory, member.owner);
+      sweepAttachments(memory);
     });
   });
   if (port !== undefined) distributor = createDistributor(port, loops, key);

@@ -169,6 +169,7 @@ export const OWNER_REFERENCES = 4; // u32, offset of this holder's own counts of
 export const OWNER_LOADED = 8; // u32, workers: number of the magazine in use
 export const OWNER_PREVIOUS = 12; // u32, workers: number of the other magazine; rings: offset of the ring side, or 0
 export const OWNER_DESCRIPTOR = 8; // u32, others: one more than the descriptor that goes with this entry; or 0
+export const OWNER_USES = 16; // u32, others: offset of what this entry is a use of, shared by several workers; or 0
 export const OWNER_SIZE = 128;
 /** The owner of a frame with several references: each holder keeps its own count. */
 export const OWNER_SHARED = 1023;

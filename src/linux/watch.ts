@@ -1,4 +1,5 @@
 // Readiness of any descriptor on the event loop, without a thread and without a call while nobody waits.
+import { isMainThread } from "node:worker_threads";
 import { libc, loadKoffi, type PollHandle } from "./libc.js";
 
 export type Side = "readable" | "writable";
@@ -21,6 +22,14 @@ export const POLLERR = 8;
 
 // Polling stops without a word when its handle is collected: those in use are kept here.
 const inUse = new Set<PollHandle>();
+
+// A descriptor that becomes ready while its thread is being ended would end the whole process: koffi calls back all the
+// same and takes the refusal for a fatal error. What process.exit() and an uncaught error end stops polling first.
+if (!isMainThread)
+  process.once("exit", () => {
+    for (const handle of inUse) handle.close();
+    inUse.clear();
+  });
 
 /** Watches a descriptor. The kernel is asked only while someone waits, so an idle watch keeps no process alive. */
 export function watch(fd: number): Watch {

@@ -5,6 +5,7 @@ import { lackOf } from "./capabilities.js";
 import { check, ERRNO, type Hints, systemError } from "./errno.js";
 import { libc } from "./libc.js";
 import { arenaBase, MAP_POPULATE, type Mapped, mapOver } from "./mapping.js";
+import { lockedMemoryLimit } from "./memlock.js";
 import {
   AF_XDP,
   getOption,
@@ -47,7 +48,6 @@ const HINTS: Hints = {
     return lackOf("CAP_NET_RAW");
   },
   EAFNOSUPPORT: "this kernel is built without CONFIG_XDP_SOCKETS",
-  ENOBUFS: "the UMEM does not fit into RLIMIT_MEMLOCK: raise it (ulimit -l unlimited) or give CAP_IPC_LOCK",
 };
 
 /** Makes an AF_XDP socket, with nothing registered yet. */
@@ -67,7 +67,13 @@ export function registerUmem(
   registration.writeBigUInt64LE(BigInt(arenaBase(arena)), 0);
   registration.writeBigUInt64LE(BigInt(bytes), 8);
   registration.writeUInt32LE(frameSize, 16);
-  setOption(fd, SOL_XDP, XDP_UMEM_REG, registration, subject, HINTS);
+  const range = `the arena's frames, ${bytes} bytes,`;
+  setOption(fd, SOL_XDP, XDP_UMEM_REG, registration, subject, {
+    ...HINTS,
+    // The kernel adds up what all threads and programs of the user have registered.
+    ENOBUFS: `${range} do not fit into the ${lockedMemoryLimit()} bytes of RLIMIT_MEMLOCK: raise it (ulimit -l unlimited) or give CAP_IPC_LOCK`,
+    ENOMEM: `${range} cannot be pinned: free memory, or make a smaller arena`,
+  });
 }
 
 /** Makes one of the socket's rings. */

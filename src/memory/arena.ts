@@ -76,10 +76,22 @@ const LARGEST = 65_248 * PAGE; // below x86's MSI window, so that no end offset 
 /** What rings, tables and one gather want, where the arena is large enough. */
 const REGION_BYTES = 32 * 2 ** 20;
 
+const DEFAULT_BYTES = 256 * 2 ** 20;
+const DEFAULT_FRAME_SIZE = 4096;
+
+/** How many frames an arena of so many bytes has: all that the regions leave. */
+function framesIn(bytes: number, frameSize: number): number {
+  const forRegions = Math.max(bytes / 8, Math.min(REGION_BYTES, bytes / 2));
+  return Math.floor((bytes - forRegions) / frameSize);
+}
+
+/** Bytes of the default arena's frames, which AF_XDP registers whole. */
+export const DEFAULT_FRAME_BYTES = framesIn(DEFAULT_BYTES, DEFAULT_FRAME_SIZE) * DEFAULT_FRAME_SIZE;
+
 /** Makes an arena: a quarter of its frames for the pool, the rest for chunks; an eighth of it or more for regions. */
 export function createArenaMemory(options: ArenaOptions = {}): ArenaMemory {
-  const bytes = Math.ceil((options.bytes ?? 256 * 2 ** 20) / PAGE) * PAGE;
-  const frameSize = options.frameSize ?? 4096;
+  const bytes = Math.ceil((options.bytes ?? DEFAULT_BYTES) / PAGE) * PAGE;
+  const frameSize = options.frameSize ?? DEFAULT_FRAME_SIZE;
   if (!(bytes >= 16 * 2 ** 20 && bytes <= LARGEST))
     throw new MillraceError("ERR_MEMORY", `an arena of ${options.bytes} bytes cannot be made`, {
       hint: `give it 16 MiB to ${LARGEST / 2 ** 20} MiB`,
@@ -136,8 +148,7 @@ function alignUp(value: number, to: number): number {
 
 /** Writes the control block and its tables into fresh memory; returns the control block's offset. */
 function layOut(u32: Uint32Array<SharedArrayBuffer>, bytes: number, frameSize: number): number {
-  const forRegions = Math.max(bytes / 8, Math.min(REGION_BYTES, bytes / 2));
-  const frames = Math.floor((bytes - forRegions) / frameSize);
+  const frames = framesIn(bytes, frameSize);
   const poolFrames = (frames >>> 2) & -MAGAZINE_CAPACITY;
   const fullMagazines = poolFrames / MAGAZINE_CAPACITY;
   // Two for each worker, and one to spare for each: an empty one is then always to be had.

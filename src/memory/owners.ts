@@ -13,6 +13,7 @@ import {
   OWNER_REFERENCES,
   OWNER_SHARED,
   OWNER_SIZE,
+  OWNER_USES,
   REGION_PAGE_SHIFT,
   WORKER_LIMIT,
 } from "../kernels/structs.js";
@@ -68,6 +69,24 @@ export function recordDescriptor(arena: ArenaMemory, fd: number): number {
   const owner = claimOwner(arena, { counts: false });
   arena.u32[(entryOf(arena, owner) + OWNER_DESCRIPTOR) >>> 2] = fd + 1;
   return owner;
+}
+
+/**
+ * Records that this thread's worker uses what stands at `offset`, until releaseOwner() is given the number returned
+ * or the worker is swept up after.
+ */
+export function recordUse(arena: ArenaMemory, offset: number): number {
+  const owner = claimOwner(arena, { counts: false });
+  Atomics.store(arena.u32, (entryOf(arena, owner) + OWNER_USES) >>> 2, offset);
+  return owner;
+}
+
+/** How many uses of what stands at `offset` are recorded. */
+export function countUses(arena: ArenaMemory, offset: number): number {
+  let uses = 0;
+  for (let owner = OWNER_FIRST_RING; owner < OWNER_SHARED; owner++)
+    if (Atomics.load(arena.u32, (entryOf(arena, owner) + OWNER_USES) >>> 2) === offset) uses++;
+  return uses;
 }
 
 /** Frees whatever frames the ring's owner number still holds, then the number. Returns how many frames came back. */

@@ -109,9 +109,27 @@ test("of several capabilities the missing one is named, and locked memory when t
   }
   const short = open(needed, "prlimit", "--memlock=65536");
   assert.equal(short.status, 1, short.stderr);
-  assert.match(short.stderr, /RLIMIT_MEMLOCK: raise it .* or give CAP_IPC_LOCK/);
+  assert.match(
+    short.stderr,
+    /frames, 234881024 bytes, do not fit into the 65536 bytes of RLIMIT_MEMLOCK: raise it .* or give CAP_IPC_LOCK/,
+  );
   const enough = open([...needed, "ipc_lock"], "prlimit", "--memlock=65536");
   assert.equal(enough.status, 0, enough.stderr);
+});
+
+test("doctor says how much locked memory is wanted where the limit is too low", (t) => {
+  if (process.getuid?.() !== 0) return t.skip("prlimit and setpriv need root");
+  const says = (held: string) => {
+    const caps = ["setpriv", "--inh-caps", "-all", "--bounding-set", `-all${held}`];
+    const command = ["--memlock=65536", ...caps, process.execPath, MAIN, "doctor", "--json"];
+    const { stdout, stderr } = spawnSync("prlimit", command, { encoding: "utf8", timeout: 60_000 });
+    assert.notEqual(stdout, "", stderr);
+    const findings = JSON.parse(stdout) as { about: string; state: string; what: string }[];
+    const found = findings.find(({ about }) => about === "locked memory");
+    return `${found?.state}: ${found?.what}`;
+  };
+  assert.match(says(""), /^limited: RLIMIT_MEMLOCK is 65536 bytes: .* 234881024 bytes by default$/);
+  assert.match(says(",+ipc_lock"), /^ok: CAP_IPC_LOCK held/);
 });
 
 test("doctor sees an XDP program that is attached, and says how to be rid of it", async (t) => {

@@ -251,8 +251,20 @@ test("a worker that dies ends the forward: the others in good order, with an err
   const forward = await startForward(t, lan, ...ports, "--workers", "2", "--transform", module);
   await until(() => answers(lan.client));
   answers(lan.client, "-s", "1200");
-  assert.equal(await forward.ended, 1);
-  assertOneError(forward.said(), /a worker ended with status 7/);
+  assert.equal(await forward.ended, 1, forward.said());
+  assertOneError(
+    forward.said(),
+    /worker \d \(xdp:v0\?queue=\d to xdp:v1\?queue=\d\): it ended with status 7/,
+  );
+  const report = JSON.parse(forward.printed()) as Report & {
+    readonly workers: readonly { readonly report: Report; readonly failure?: string }[];
+  };
+  balanced(report);
+  assert.equal(report.workers.length, 2);
+  for (const worker of report.workers) balanced(worker.report);
+  assert.equal(report.workers.filter(({ failure }) => failure !== undefined).length, 1);
+  const [dead] = report.workers.filter(({ failure }) => failure !== undefined);
+  assert.ok(dead.report.dropped.stopped >= 1, "the packet it died of was under way");
   assert.doesNotMatch(ip("-n", lan.middle, "-d", "link"), /xdp/);
   balanced(await (await startForward(t, lan, ...ports)).report()); // nothing of it is left in the way
 });

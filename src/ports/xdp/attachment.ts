@@ -14,7 +14,7 @@ import type { EbpfItem } from "../../linux/ebpf.js";
 import { libc } from "../../linux/libc.js";
 import type { Link } from "../../linux/links.js";
 import type { ArenaMemory } from "../../memory/arena.js";
-import { joinAttachment, publishAttachment, type Record } from "./directory.js";
+import { isAttaching, joinAttachment, type Record, reserveAttachment } from "./directory.js";
 import { xdpProgram } from "./program.js";
 
 /** The program on one interface, shared by all queues that this process has open there. */
@@ -38,8 +38,8 @@ interface Attached {
   readonly map: number;
 }
 
-/** How long a thread waits for one that attached at the same moment to say so: the kernel may keep that one in its call. */
-const PUBLISHING_MILLISECONDS = 3000;
+/** How long a thread waits for one that is attaching at the same moment: the kernel may keep that one in its call. */
+const PUBLISHING_MILLISECONDS = 10_000;
 
 /** Attaches millrace's program to an interface, or joins the one that this process attached before. */
 export async function attach(
@@ -53,11 +53,15 @@ export async function attach(
   for (;;) {
     const record = joinAttachment(arena, netns, link.index);
     if (record !== undefined) return join(record, link, wanted);
+    const reserved = reserveAttachment(arena, netns, link.index);
     try {
       const attached = attachNew(link, wanted);
-      return handle(attached, publishAttachment(arena, netns, link.index, attached));
+      return handle(attached, reserved?.publish(attached));
     } catch (error) {
-      if ((error as { code?: string }).code !== "EBUSY" || performance.now() > end) throw error;
+      reserved?.drop();
+      const { code } = error as { code?: string };
+      // Of another process, or of nobody who lets others join.
+      if (code !== "EBUSY" || performance.now() > end || !isAttaching(arena, netns, link.index)) throw error;
       await delay(10);
     }
   }
@@ -120,7 +124,7 @@ function handle(attached: Attached, record: Record | undefined): Attachment {
     release() {
       if (released) return;
       released = true;
-      if (record !== undefined && !record.leave()) return;
+      if (record !== undefined) return record.leave();
       libc().close(link);
       libc().close(map);
     },

@@ -1,20 +1,24 @@
 import { CONTROL_XDP } from "../../kernels/structs.js";
 import type { XdpMode } from "../../linux/bpf.js";
+import { libc } from "../../linux/libc.js";
 import type { ArenaMemory } from "../../memory/arena.js";
+import { countUses, recordUse, releaseOwner } from "../../memory/owners.js";
 import { allocateRegion, freeRegion } from "../../memory/region.js";
 
 // What of this process is attached where, for all threads of an arena: one record an interface. The kernel
-// decides who attaches (one program an interface); who did publishes a record, the others join it.
-const STATE = 0; // u32: 0 free, 1 being written, 2 ready
+// decides who attaches (one program an interface); who did publishes a record, the others join it. Who uses a record
+// stands in the arena's owner table, so that a worker that dies is no user any more.
+const STATE = 0; // u32: 0 free, or one of those below
 const NETNS = 1; // u32: inode of the network namespace
 const INDEX = 2; // u32: of the interface in it
 const MODE = 3; // u32: 1 native, 2 generic
 const LINK = 4; // u32: descriptor of the bpf link
 const MAP = 5; // u32: descriptor of the XSKMAP
-const USERS = 6; // u32: queues open; at 0 the last one closes the descriptors
 const WORDS = 8;
 const RECORDS = 512;
+const WRITING = 1; // someone attaches, or takes down
 const READY = 2;
+const TAKEN = 3; // does not yet say what for
 /** The arena's first thread: what belongs to it outlives the workers. */
 const FIRST_WORKER = 1;
 
@@ -22,8 +26,8 @@ export interface Record {
   readonly mode: XdpMode;
   readonly link: number;
   readonly map: number;
-  /** True for the last user, who then closes the descriptors. */
-  leave(): boolean;
+  /** The last user closes the descriptors. */
+  leave(): void;
 }
 
 function directoryOf(arena: ArenaMemory): number {
@@ -37,18 +41,41 @@ function directoryOf(arena: ArenaMemory): number {
   return other >>> 2;
 }
 
-function recordAt(arena: ArenaMemory, at: number): Record {
+function recordAt(arena: ArenaMemory, at: number, use: number): Record {
   const { u32 } = arena;
   return {
     mode: u32[at + MODE] === 1 ? "native" : "generic",
     link: u32[at + LINK],
     map: u32[at + MAP],
     leave() {
-      if (Atomics.sub(u32, at + USERS, 1) !== 1) return false;
-      Atomics.store(u32, at + STATE, 0);
-      return true;
+      releaseOwner(arena, use);
+      closeUnused(arena, at);
     },
   };
+}
+
+/** Closes a record's descriptors when nobody uses it any more. Whoever ends a use has to call it. */
+function closeUnused(arena: ArenaMemory, at: number): void {
+  const { u32 } = arena;
+  // Once more where a use came and went while the record was being looked at: its user saw that and left it to us.
+  while (countUses(arena, 4 * at) === 0) {
+    if (Atomics.compareExchange(u32, at + STATE, READY, WRITING) !== READY) return;
+    const unused = countUses(arena, 4 * at) === 0;
+    if (unused) {
+      libc().close(u32[at + LINK]);
+      libc().close(u32[at + MAP]);
+    }
+    Atomics.store(u32, at + STATE, unused ? 0 : READY);
+    if (unused) return;
+  }
+}
+
+/** Detaches the programs that only workers which are gone used. To be called when these have been swept up after. */
+export function sweepAttachments(arena: ArenaMemory): void {
+  if (Atomics.load(arena.u32, (arena.control + CONTROL_XDP) >>> 2) === 0) return;
+  const first = directoryOf(arena);
+  for (let at = first; at < first + WORDS * RECORDS; at += WORDS)
+    if (Atomics.load(arena.u32, at + STATE) === READY) closeUnused(arena, at);
 }
 
 /** Joins what another queue of this process has attached to an interface; undefined: nothing. */
@@ -56,30 +83,55 @@ export function joinAttachment(arena: ArenaMemory, netns: number, index: number)
   const { u32 } = arena;
   const first = directoryOf(arena);
   for (let at = first; at < first + WORDS * RECORDS; at += WORDS) {
-    if (Atomics.load(u32, at + STATE) !== READY) continue;
-    if (u32[at + NETNS] !== netns || u32[at + INDEX] !== index) continue;
-    // Only while someone else still uses it: at 0 it is being taken down.
-    for (let users = Atomics.load(u32, at + USERS); users > 0; users = Atomics.load(u32, at + USERS))
-      if (Atomics.compareExchange(u32, at + USERS, users, users + 1) === users) return recordAt(arena, at);
+    if (Atomics.load(u32, at + STATE) !== READY || !isOf(u32, at, netns, index)) continue;
+    // Once the use is recorded a record that is ready stays; one that is not is being taken down.
+    const use = recordUse(arena, 4 * at);
+    if (Atomics.load(u32, at + STATE) === READY && isOf(u32, at, netns, index))
+      return recordAt(arena, at, use);
+    releaseOwner(arena, use);
+    closeUnused(arena, at);
   }
   return undefined;
 }
 
-/** Publishes what this thread has attached; undefined when the directory is full, and then nobody can join. */
-export function publishAttachment(
-  arena: ArenaMemory,
-  netns: number,
-  index: number,
-  attached: { readonly mode: XdpMode; readonly link: number; readonly map: number },
-): Record | undefined {
+function isOf(u32: Uint32Array, at: number, netns: number, index: number): boolean {
+  return u32[at + NETNS] === netns && u32[at + INDEX] === index;
+}
+
+/** True when a thread of this process has attached to the interface, or may be about to: then joining is to be tried again. */
+export function isAttaching(arena: ArenaMemory, netns: number, index: number): boolean {
   const { u32 } = arena;
   const first = directoryOf(arena);
   for (let at = first; at < first + WORDS * RECORDS; at += WORDS) {
-    if (Atomics.compareExchange(u32, at + STATE, 0, 1) !== 0) continue;
-    const mode = attached.mode === "native" ? 1 : 2;
-    u32.set([netns, index, mode, attached.link, attached.map, 1], at + NETNS);
-    Atomics.store(u32, at + STATE, READY);
-    return recordAt(arena, at);
+    const state = Atomics.load(u32, at + STATE);
+    if (state === TAKEN || (state !== 0 && isOf(u32, at, netns, index))) return true;
+  }
+  return false;
+}
+
+/** A record that says that this thread is attaching; one of its calls is to follow. */
+export interface Reservation {
+  publish(attached: { readonly mode: XdpMode; readonly link: number; readonly map: number }): Record;
+  drop(): void;
+}
+
+/** Has others wait for what this thread is about to attach; undefined when the directory is full, and then nobody can join. */
+export function reserveAttachment(arena: ArenaMemory, netns: number, index: number): Reservation | undefined {
+  const { u32 } = arena;
+  const first = directoryOf(arena);
+  for (let at = first; at < first + WORDS * RECORDS; at += WORDS) {
+    if (Atomics.compareExchange(u32, at + STATE, 0, TAKEN) !== 0) continue;
+    u32.set([netns, index], at + NETNS);
+    Atomics.store(u32, at + STATE, WRITING);
+    return {
+      publish({ mode, link, map }) {
+        u32.set([mode === "native" ? 1 : 2, link, map], at + MODE);
+        const use = recordUse(arena, 4 * at);
+        Atomics.store(u32, at + STATE, READY);
+        return recordAt(arena, at, use);
+      },
+      drop: () => void Atomics.store(u32, at + STATE, 0),
+    };
   }
   return undefined;
 }
