@@ -1,6 +1,7 @@
 // A walk over the tokens of an expression.
 import { filterError, suggestion } from "./fault.js";
 import { type Token, tokenize } from "./lexer.js";
+import { usualMistake } from "./mistakes.js";
 import type { FilterState } from "./state.js";
 import { WORDS } from "./words.js";
 
@@ -36,7 +37,8 @@ export function expect(parser: Parser, type: string, what = `"${type}"`): Token 
 export function unexpected(parser: Parser, wanted: string): Error {
   const token = peek(parser);
   const found = token.type === "end" ? "the expression ends" : `"${token.text}" stands`;
-  const hint = token.type === "name" ? suggestion(token.text, WORDS.keys()) : undefined;
+  const near = token.type === "name" ? suggestion(token.text, WORDS.keys()) : undefined;
+  const hint = usualMistake(parser.state.expression, token.at) ?? near;
   return filterError(parser.state.expression, token.at, `${found} where ${wanted} was expected`, hint);
 }
 

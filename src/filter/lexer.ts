@@ -1,4 +1,5 @@
 import { filterError } from "./fault.js";
+import { usualMistake } from "./mistakes.js";
 import { NUMBERS, WORDS } from "./words.js";
 
 /**
@@ -103,7 +104,12 @@ function nextToken(expression: string, at: number): Token {
   }
   if (length === 0) {
     const [found] = expression.slice(at);
-    throw filterError(expression, at, `${JSON.stringify(found)} means nothing here`, hintFor(found));
+    throw filterError(
+      expression,
+      at,
+      `${JSON.stringify(found)} means nothing here`,
+      usualMistake(expression, at) ?? hintFor(found),
+    );
   }
   const text = expression.slice(at, at + length);
   if (type === "bogus")

@@ -86,10 +86,11 @@ export function isProtocol(state: FilterState, name: string): Condition {
     return any(...(messages.map((message) => hasProtocol(state, message, "isis")) as [Condition]));
   if (name === "radio")
     throw fault(state, `"radio" needs a radio header`, "millrace reads wired link types only");
+  const word = name === "link" ? "ether" : name;
   throw fault(
     state,
-    `"${name}" is no test on its own`,
-    `write "${name} host", "${name} proto" or "${name}[0]"`,
+    `"${word}" is no test on its own`,
+    `write "${word} host", "${word} proto" or "${word}[0]"`,
   );
 }
 

@@ -6,6 +6,7 @@ import { createParser, deeper, expect, type Parser, peek, take, unexpected } fro
 import { filterError, suggestion } from "./fault.js";
 import { and, type Condition, not, or } from "./ir.js";
 import type { Token } from "./lexer.js";
+import { usualMistake } from "./mistakes.js";
 import { isProtocol } from "./network.js";
 import { arithmeticFrom, arithmeticOperand, isOperator, numberOperand } from "./parse-arithmetic.js";
 import { number, WORD_TESTS } from "./parse-words.js";
@@ -50,8 +51,13 @@ function unfinished(parser: Parser, read: Read): Error {
     parser.state.expression,
     token.at,
     `nothing says what "${token.text}" is`,
-    suggestion(token.text, WORDS.keys()) ?? `put "host", "net", "port" or "proto" before it`,
+    wayOut(parser, token),
   );
+}
+
+function wayOut(parser: Parser, token: Token): string {
+  const usual = usualMistake(parser.state.expression, token.at);
+  return usual ?? suggestion(token.text, WORDS.keys()) ?? `put "host", "net", "port" or "proto" before it`;
 }
 
 /** Operands joined by `and` and `or`. */
@@ -81,11 +87,7 @@ function sequence(parser: Parser, q: Qualifier | undefined): Read {
 
 function unfinishedAt(parser: Parser, token: Token): Error {
   parser.state.at = token.at;
-  return fault(
-    parser.state,
-    `nothing says what "${token.text}" is`,
-    suggestion(token.text, WORDS.keys()) ?? `put "host", "net", "port" or "proto" before it`,
-  );
+  return fault(parser.state, `nothing says what "${token.text}" is`, wayOut(parser, token));
 }
 
 /** Identifiers that share the qualifiers before their parenthesis. */

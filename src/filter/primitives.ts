@@ -3,6 +3,7 @@ import { isIPv4 } from "node:net";
 import { suggestion } from "./fault.js";
 import { and, any, type Condition, not } from "./ir.js";
 import { type Direction, etherHost } from "./link.js";
+import { usualMistake } from "./mistakes.js";
 import { ETHERTYPES, PORT_NAMES, PROTOCOL_NAMES, SERVICE_ACCESS_POINTS } from "./names.js";
 import { hasProtocol, host4, host6, isProtocol, OSI_PROTOCOLS } from "./network.js";
 import { ports, takesPorts } from "./ports.js";
@@ -177,7 +178,12 @@ export function nameTest(state: FilterState, name: string, q: Qualifier | undefi
   switch (q.kind) {
     case "net": {
       let address = networkNumber(name) ?? 0;
-      if (address === 0) throw fault(state, `no network "${name}" is in /etc/networks`);
+      if (address === 0)
+        throw fault(
+          state,
+          `no network "${name}" is in /etc/networks`,
+          usualMistake(state.expression, state.at),
+        );
       let mask = ALL_ONES;
       while (address >>> 24 === 0) {
         address = (address << 8) >>> 0;
@@ -260,7 +266,7 @@ function lookUpPort(state: FilterState, name: string): readonly [number, "tcp" |
     throw fault(
       state,
       `no port is called "${name}"`,
-      suggestion(name, PORT_NAMES.keys()) ?? "write its number",
+      usualMistake(state.expression, state.at) ?? suggestion(name, PORT_NAMES.keys()) ?? "write its number",
     );
   return [known.port, known.transport];
 }

@@ -51,6 +51,41 @@ test("a mistake is named by its column, what was expected, and the nearest word"
   }
 });
 
+test("the usual mistakes of those who come from elsewhere are told how it is said here", () => {
+  const cases: readonly (readonly [text: string, column: number, hint: RegExp])[] = [
+    ["ip.src == 10.0.0.1", 1, /Wireshark/],
+    ["udp and tcp.port == 80", 9, /Wireshark/],
+    ["http", 1, /put "port" before it/],
+    ["src 10.0.0.1:80", 13, /host 10\.0\.0\.1 and port 80/],
+    ["port 80,443", 8, /"port 80 or 443"/],
+    ["port 80 443", 9, /"and" or "or"/],
+    ["host 10.0.0.1 port 80", 15, /"and" or "or"/],
+    ["tcp port 80 not udp", 13, /"and" or "or"/],
+    ["dst port > 1024", 10, /portrange/],
+    ["udp port 5000-5010", 10, /portrange 5000-5010/],
+    ["port -1", 6, /0 to 65535/],
+    ["tcp flags syn", 5, /tcp\[tcpflags\]/],
+    ["tcp[tcpflags] == syn", 18, /tcp-syn/],
+    ["icmp echo", 6, /icmp-echo/],
+    ["arp request", 5, /arp\[6:2\]/],
+    ["ip6 ::1", 5, /"host" or "net"/],
+    ["mac 00:11:22:33:44:55", 1, /ether host/],
+    ["vlan id 100", 6, /"vlan 100"/],
+    ["proto tcp", 7, /\\tcp/],
+    ["tcp & port 80", 5, /"&&"/],
+    ["tcp port 80)", 12, /no "\("/],
+    ["tcp[13]&2", 10, /compared/],
+    ["net 192.168.1.*", 5, /192\.168\.1\.0\/24/],
+    ["from 10.0.0.1", 1, /"src"/],
+    ["ipv4", 1, /"ip"/],
+  ];
+  for (const [text, column, hint] of cases) {
+    const error = refusal(text);
+    assert.equal(error.at?.column, column, `${text}: ${error.message}`);
+    assert.match(error.hint ?? "", hint, text);
+  }
+});
+
 test("link types without filters are refused by name", () => {
   assert.match(refusal("ip", { linkType: 105 }).message, /link type 105/);
   assert.match(refusal("ip", { linkType: "DATAGRAM" }).hint ?? "", /EN10MB/);
