@@ -46,7 +46,7 @@ import { readVnet } from "./vnet";
 export const STATUS_USER: u32 = 1;
 const STATUS_COPY: u32 = 2;
 const STATUS_CSUM_NOT_READY: u32 = 8;
-const STATUS_VLAN_VALID: u32 = 0x10;
+export const STATUS_VLAN_VALID: u32 = 0x10;
 const STATUS_VLAN_TPID_VALID: u32 = 0x40;
 const STATUS_CSUM_VALID: u32 = 0x80;
 const V2_HEADER: u32 = 32; // struct tpacket2_hdr; struct sockaddr_ll follows
