@@ -24,9 +24,9 @@ function datagram(length: number, port: number): Buffer {
 
 /**
  * A capture of `bytes` bytes and more: of each thousand packets the first `kept` go to port 53, the others to port 9.
- * Lengths are of every kind, some longer than what a window has before it; times grow.
+ * Lengths are of every kind, each `long`th longer than what a window has before it; times grow.
  */
-function makeCapture(name: string, bytes: number, kept: number): string {
+function makeCapture(name: string, bytes: number, kept: number, long = 997): string {
   const file = join(folder, name);
   const fd = openSync(file, "w");
   const head = Buffer.alloc(24);
@@ -46,7 +46,7 @@ function makeCapture(name: string, bytes: number, kept: number): string {
     const records: Buffer[] = [];
     for (let i = 0; i < 1000; i++, number++) {
       const length =
-        number % 997 === 0 ? 150_000 + random(100_000) : [60, 590, 1514, 64 + random(1400)][random(4)];
+        number % long === 0 ? 150_000 + random(100_000) : [60, 590, 1514, 64 + random(1400)][random(4)];
       const packet = datagram(length, i < kept ? 53 : 9);
       const record = Buffer.alloc(16);
       record.writeUInt32LE(1_700_000_000 + Math.floor(number / 1000), 0);
@@ -117,6 +117,23 @@ for (const [what, kept] of [
       assert.ok(theirs.stdout.length > 1000);
       assert.ok(theirs.stdout.equals(readFileSync(out)), "the same packets, times and lengths");
     });
+
+const long = makeCapture("long.pcap", LARGE, 0, 2);
+for (const [what, expression] of [
+  ["short", "less 2000"],
+  ["longest", "greater 240000"],
+] as const)
+  test(`of a file where nearly each window ends within a long packet, the ${what} ones are captured as tcpdump does`, () => {
+    const out = join(folder, "out.pcap");
+    const run = spawnSync(process.execPath, [MAIN, "capture", "-r", long, "-w", out, expression], {
+      encoding: "utf8",
+    });
+    assert.equal(run.status, 0, run.stderr);
+    const theirs = spawnSync("tcpdump", ["-r", long, "-w", "-", expression], { maxBuffer: 2 ** 30 });
+    assert.equal(theirs.status, 0, String(theirs.stderr));
+    assert.ok(theirs.stdout.length > 100_000);
+    assert.ok(theirs.stdout.equals(readFileSync(out)), "the same packets, times and lengths");
+  });
 
 test("what a filter takes of a mapped file is copied, and nothing stays mapped or leased", async () => {
   const port = await openMapping(large);

@@ -98,6 +98,7 @@ export function mapWindow(
     frames: 0,
     start: slot.offset + offset - from,
     end: limit,
+    headroom: HEADROOM,
     limit,
     lent: () => file.free.push(slot),
   };

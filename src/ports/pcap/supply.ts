@@ -23,7 +23,7 @@ import {
   takeWindow,
 } from "./readahead.js";
 import { type CaptureReader, end, fileOffset, get, set } from "./state.js";
-import { HEADROOM, largestWindow, releaseWindow, type Window } from "./window.js";
+import { largestWindow, releaseWindow, type Window } from "./window.js";
 
 /** Waits until `bytes` bytes are in memory from the position on, or the source has ended. */
 export async function bring(reader: CaptureReader, bytes: number): Promise<void> {
@@ -75,12 +75,14 @@ function advance(reader: CaptureReader, need: number): boolean {
     const next = ahead.extension === undefined ? nextWindow(ahead) : undefined;
     const { window } = reader;
     if (next !== undefined) {
-      const target =
-        rest <= HEADROOM && rest + next.end - next.start >= need ? next : larger(reader, next, need);
+      const whole = rest <= next.headroom && rest + next.end - next.start >= need;
+      const target = whole ? next : bridge(reader, next, need);
       if (target === undefined) return false;
-      arena.u8.copyWithin(target.start - (target === next ? rest : 0), position, position + rest);
-      if (target === next) next.start -= rest;
-      takeWindow(ahead);
+      arena.u8.copyWithin(target.start - (whole ? rest : 0), position, position + rest);
+      if (whole) {
+        next.start -= rest;
+        takeWindow(ahead);
+      }
       use(reader, target, position);
     } else if (readNext(ahead)) {
       continue;
@@ -107,16 +109,24 @@ function needsRoom(reader: CaptureReader, window: Window, need: number): boolean
   return idle && window.limit - get(reader, CAPTURE_POSITION) < need;
 }
 
-/** A window with room for what is left of the one in use, which the caller puts first, and holding the next one's bytes behind it. */
-function larger(reader: CaptureReader, next: Window, need: number): Window | undefined {
-  const { u8 } = reader.arena;
+/**
+ * A window for the record under way alone: with room for what is left of the one in use, which the caller puts first,
+ * and behind it what the record has of the next one, which is taken out when that is all of it.
+ */
+function bridge(reader: CaptureReader, next: Window, need: number): Window | undefined {
+  const { arena, ahead } = reader;
   const rest = get(reader, CAPTURE_END) - get(reader, CAPTURE_POSITION);
-  const bytes = next.end - next.start;
-  const target = claimAhead(reader.ahead, Math.max(need, rest + bytes));
+  const target = claimAhead(ahead, need);
   if (target === undefined) return undefined;
-  u8.copyWithin(target.start + rest, next.start, next.end);
+  const bytes = Math.min(need - rest, next.end - next.start);
+  arena.u8.copyWithin(target.start + rest, next.start, next.start + bytes);
   target.end += rest + bytes;
-  releaseWindow(reader.arena, next);
+  next.start += bytes;
+  next.headroom = 0; // a mapped file's bytes are before it now
+  if (next.start === next.end) {
+    takeWindow(ahead);
+    releaseWindow(arena, next);
+  }
   return target;
 }
 

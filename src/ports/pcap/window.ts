@@ -10,6 +10,8 @@ export interface Window {
   /** Address of the first byte that was not yet walked when the window came into use, and past the last one read. */
   start: number;
   end: number;
+  /** Bytes before `start` that may be written, for a record that the window before has cut. */
+  headroom: number;
   /** Address past the last frame. */
   readonly limit: number;
   /** The bytes are not in frames but in a mapped file: packets are copied out of them. Called with the window's release. */
@@ -50,7 +52,7 @@ export function claimWindow(arena: ArenaMemory, hint: number, bytes: number): Wi
   const first = arena.kernels.claimRun(table, from, to, hint, frames, word);
   if (first < 0) return undefined;
   const start = (first + ahead) * frameSize;
-  return { first, frames, start, end: start, limit: (first + frames) * frameSize };
+  return { first, frames, start, end: start, headroom: HEADROOM, limit: (first + frames) * frameSize };
 }
 
 /** Gives up the window's own references; frames that packets still touch stay until those are released. */
