@@ -3,10 +3,15 @@ import { MillraceError } from "../errors.js";
 /** The error for a fault in a filter expression. `at` is the offset of the faulty word, from 0. */
 export function filterError(expression: string, at: number, message: string, hint?: string): MillraceError {
   const column = Math.min(at, expression.length) + 1;
-  return new MillraceError("ERR_FILTER", `filter: column ${column}: ${message}`, {
+  return new MillraceError("ERR_FILTER", `filter: column ${column}: ${clipped(message)}`, {
     at: { column },
-    ...(hint === undefined ? {} : { hint }),
+    ...(hint === undefined ? {} : { hint: clipped(hint) }),
   });
+}
+
+/** A word of the expression's, quoted in a message, may be very long. */
+function clipped(text: string): string {
+  return text.replace(/[^\s"]{80,}/g, (word) => `${word.slice(0, 60)}…`);
 }
 
 /** How many insertions, deletions, replacements and swaps of neighbours turn one word into the other. */

@@ -39,16 +39,22 @@ function threadOnce(graph: Graph, root: Block): Block {
   const order = ordered(root);
   const facts = knownFacts(order);
   const rebuilt = new Map<Block, Block>();
+  const ways = new Map<Block, Ways>();
   for (const block of order.reverse()) {
     if (block.kind === "verdict") rebuilt.set(block, block);
     else if (block.kind === "assign")
       rebuilt.set(block, assignment(graph, block.slot, block.value, rebuilt.get(block.next)!));
     else if (block.kind === "pass")
-      rebuilt.set(block, pass(graph, rebuilt.get(skipKnown(block.next, facts.get(block)))!));
+      rebuilt.set(block, pass(graph, rebuilt.get(skipKnown(block.next, facts.get(block), ways))!));
     else {
       const before = facts.get(block);
-      const yes = rebuilt.get(skipKnown(block.yes, learn(block, true, before)))!;
-      const no = rebuilt.get(skipKnown(block.no, learn(block, false, before)))!;
+      const onward = {
+        yes: skipKnown(block.yes, learn(block, true, before), ways),
+        no: skipKnown(block.no, learn(block, false, before), ways),
+      };
+      ways.set(block, onward);
+      const yes = rebuilt.get(onward.yes)!;
+      const no = rebuilt.get(onward.no)!;
       const same = yes === block.yes && no === block.no;
       rebuilt.set(block, same ? block : decision(graph, block.op, block.left, block.right, yes, no));
     }
@@ -104,12 +110,20 @@ function common(first: Fact | undefined, second: Fact | undefined): Fact | undef
   return a;
 }
 
-function skipKnown(start: Block, fact: Fact | undefined): Block {
+/** Where a test leads, past the tests that are known on every way to it. */
+interface Ways {
+  readonly yes: Block;
+  readonly no: Block;
+}
+
+/** The first block whose outcome is not known. Long runs of known tests are passed over by the ways of the first. */
+function skipKnown(start: Block, fact: Fact | undefined, ways: ReadonlyMap<Block, Ways>): Block {
   let block = start;
   while (block.kind === "test") {
     const outcome = known(block, fact);
     if (outcome === undefined) return block;
-    block = outcome ? block.yes : block.no;
+    const onward = ways.get(block)!;
+    block = outcome ? onward.yes : onward.no;
   }
   return block;
 }
