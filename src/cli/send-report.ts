@@ -7,12 +7,13 @@ export function printSendReport(report: SendReport, json: boolean): void {
     process.stdout.write(`${JSON.stringify(report)}\n`);
     return;
   }
-  const { transmitted, dropped, seconds, packetsPerSecond, bitsPerSecond, held } = report;
+  const { transmitted, dropped, seconds, packetsPerSecond, bitsPerSecond, held, filteredIn } = report;
   const lines = [
     `${transmitted.packets} packets sent, ${transmitted.bytes} bytes`,
     ...Object.entries(dropped)
       .filter(([, packets]) => packets > 0)
       .map(([reason, packets]) => `${packets} packets dropped: ${reason}`),
+    ...(filteredIn === undefined ? [] : [`filter in ${filteredIn}`]),
     ...(held > 0 ? [`${held} packets not yet on their way`] : []),
     `${packetsPerSecond.toFixed(0)} packets/s, ${bitRate(bitsPerSecond)} in ${seconds.toFixed(3)} s`,
   ];

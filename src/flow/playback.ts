@@ -68,7 +68,10 @@ export function createPlayback(port: OpenPort, options: PlaybackOptions): Playba
         if (!options.until.aborted) throw error;
       }
     },
-    report: () => sendReport(sending),
+    report: () => ({
+      ...sendReport(sending),
+      ...(filter === undefined ? {} : { filteredIn: filter.place }),
+    }),
     close: () => closeSending(sending),
   };
 }

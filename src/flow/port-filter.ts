@@ -1,6 +1,7 @@
 import { MillraceError } from "../errors.js";
 import { ABS, ANCILLARY, LD } from "../filter/classic.js";
-import { compileFilter, type Filter, type FilterOptions } from "../filter/compile.js";
+import { compileFilter, DEFAULT_SNAPLEN, type Filter, type FilterOptions } from "../filter/compile.js";
+import { verify } from "../filter/verify.js";
 import { compileModule, instantiateClassifier } from "../filter/wasm.js";
 import type { ArenaMemory } from "../memory/arena.js";
 import { reasonsOf } from "../packet/context.js";
@@ -18,17 +19,20 @@ export interface PortFilter {
 const INTERFACE = ANCILLARY + 8; // SKF_AD_IFINDEX
 
 /** How filters are compiled for a port's packets. */
-export function filterOptions({ linkType, live }: Capabilities): FilterOptions {
+function filterOptions({ linkType, live }: Capabilities): FilterOptions {
   return live ? { linkType, tagsBeside: true } : { linkType, fromFile: true };
 }
 
-/** Puts a filter at the deepest place that the port has. Throws ERR_FILTER. */
+/** Puts a filter at the deepest place that the port has; `snaplen`: bytes that it keeps of a packet. Throws ERR_FILTER. */
 export function attachPortFilter(
   memory: ArenaMemory,
   driver: PortDriver,
   filter: string | Filter,
+  snaplen: number = DEFAULT_SNAPLEN,
 ): PortFilter {
-  const compiled = typeof filter === "string" ? compileFilter(filter, filterOptions(driver.can)) : filter;
+  const compiled =
+    typeof filter === "string" ? compileFilter(filter, { ...filterOptions(driver.can), snaplen }) : filter;
+  verify(compiled.program); // a Filter may be of the caller's own making
   const place = driver.attachFilter?.(compiled.program);
   if (place !== undefined) return { expression: compiled.expression, place, apply() {} };
   return burstFilter(memory, compiled);

@@ -237,6 +237,8 @@ export async function openPort(
   options: Omit<OpenOptions, "direction"> & {
     readonly direction?: "in" | "out" | "both";
     readonly maps?: boolean;
+    /** Bytes that the filter keeps of a packet, where it runs in the kernel. */
+    readonly snaplen?: number;
   } = {},
 ): Promise<OpenPort> {
   options.signal?.throwIfAborted();
@@ -253,7 +255,9 @@ export async function openPort(
   });
   try {
     const filter =
-      options.filter === undefined ? undefined : attachPortFilter(memory, driver, options.filter);
+      options.filter === undefined
+        ? undefined
+        : attachPortFilter(memory, driver, options.filter, options.snaplen);
     driver.start?.();
     return new OpenPort(locator, memory, driver, wait, filter, options.signal);
   } catch (error) {

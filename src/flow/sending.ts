@@ -5,6 +5,7 @@ import { createBurst, destroyBurst, throwFault } from "../memory/burst.js";
 import { reasonsOf } from "../packet/context.js";
 import type { PortDriver } from "../ports/port.js";
 import { createEdge } from "./forward-edge.js";
+import type { PortFilter } from "./port-filter.js";
 import { nextTurn } from "./source.js";
 import { createTally, type Tally } from "./tally.js";
 
@@ -17,6 +18,8 @@ export interface SendReport {
   readonly seconds: number;
   readonly packetsPerSecond: number;
   readonly bitsPerSecond: number;
+  /** Where the filter runs, of a capture that is sent through one. */
+  readonly filteredIn?: PortFilter["place"];
 }
 
 /** A burst and the port it goes out of. */

@@ -1,7 +1,5 @@
 import { MillraceError } from "../../errors.js";
-import { compileFilter } from "../../filter/compile.js";
 import { type OpenPort, openPort } from "../../flow/port.js";
-import { attachPortFilter, filterOptions } from "../../flow/port-filter.js";
 import { nextTurn } from "../../flow/source.js";
 import { BURST_METAS, META_SIZE, META_VERDICT, VERDICT_PASS } from "../../kernels/structs.js";
 import { createBurstView } from "../../packet/burst.js";
@@ -44,28 +42,32 @@ const TURN_BUDGET = 4;
 /** Packets as the closing lines count them. */
 interface Counts {
   captured: number;
-  /** Packets that the filter, where it runs here, has seen. */
-  seen: number;
 }
 
 /** Captures until the count is reached, the source ends or a signal comes. */
 export async function runCapture(options: CaptureOptions): Promise<void> {
   if (options.lines !== undefined) endWithReader();
   const { until, done } = stopOnSignals();
-  const port = await openPort(withOptions(options), { direction: "in", wait: options.wait, maps: true });
-  const counts: Counts = { captured: 0, seen: 0 };
+  const { expression, snaplen, wait } = options;
+  const port = await openPort(withOptions(options), {
+    direction: "in",
+    wait,
+    maps: true,
+    snaplen,
+    ...(expression === "" ? {} : { filter: expression }),
+  });
+  const counts: Counts = { captured: 0 };
   let files: CaptureFiles | undefined;
   const tell = () => printCounts(port, counts, options);
   process.on("SIGUSR1", tell);
   try {
-    const filter = setFilter(port, options);
     if (options.file !== undefined) files = await openFiles(port.memory, fileOptions(port, options, counts));
     announce(port, options);
     if (port.can.live) await dropPrivileges(options.locator);
-    const record = filter === undefined ? recorderOf(port, options) : undefined;
+    const record = recorderOf(port, options);
     if (record !== undefined && files !== undefined)
       await pumpRecords(port, options, record, files, counts, until);
-    else await pump(port, options, filter, files, counts, until);
+    else await pump(port, options, files, counts, until);
   } finally {
     process.off("SIGUSR1", tell);
     done();
@@ -112,16 +114,6 @@ function withOptions({ locator, bufferKib, direction, promiscuous, file }: Captu
   return added === "" ? locator : `${locator}${locator.includes("?") ? "&" : "?"}${added}`;
 }
 
-type Classify = (burst: number) => void;
-
-/** Puts the filter into the port where it has a place for it; else returns what runs it over a burst. */
-function setFilter(port: OpenPort, { expression, snaplen }: CaptureOptions): Classify | undefined {
-  if (expression === "") return undefined;
-  const compiled = compileFilter(expression, { ...filterOptions(port.can), snaplen });
-  const filter = attachPortFilter(port.memory, port.driver, compiled);
-  return filter.place === "wasm" ? filter.apply : undefined;
-}
-
 function fileOptions(port: OpenPort, options: CaptureOptions, counts: Counts): FileOptions {
   const place = parseLocator(options.locator).place;
   return {
@@ -143,16 +135,23 @@ function announce(port: OpenPort, options: CaptureOptions): void {
   const kind = describeLinkType(linkTypeNumber(port.can.linkType));
   const verb = options.fromFile ? "reading from file" : "listening on";
   const place = options.fromFile ? parseLocator(options.locator).place : options.locator;
-  process.stderr.write(`${verb} ${place}, link type ${kind}, snapshot length ${options.snaplen} bytes\n`);
+  const filtered = port.filter === undefined ? "" : `, filter in ${port.filter.place}`;
+  process.stderr.write(
+    `${verb} ${place}, link type ${kind}, snapshot length ${options.snaplen} bytes${filtered}\n`,
+  );
 }
 
 type Recorder = NonNullable<OpenPort["driver"]["record"]>;
 
 /** What writes packets straight into the file, where the port can and nobody else looks at them. */
-function recorderOf({ driver }: OpenPort, { file, lines, snaplen }: CaptureOptions): Recorder | undefined {
+function recorderOf(
+  { driver, filter }: OpenPort,
+  { file, lines, snaplen }: CaptureOptions,
+): Recorder | undefined {
   // Files cut by size end with the packet that fills them.
   if (file === undefined || lines !== undefined || file.rotation.megabytes !== undefined || snaplen < 64)
     return undefined;
+  if (filter?.place === "wasm") return undefined;
   return driver.record?.bind(driver);
 }
 
@@ -168,7 +167,6 @@ async function pumpRecords(
   const enough = () => counts.captured >= most || files.full;
   const take = async () => {
     const packets = await recordPackets(files, record, most - counts.captured);
-    counts.seen += packets;
     counts.captured += packets;
     return packets;
   };
@@ -200,7 +198,6 @@ async function lastOnes(take: () => Promise<number>, enough: () => boolean): Pro
 async function pump(
   port: OpenPort,
   options: CaptureOptions,
-  filter: Classify | undefined,
   files: CaptureFiles | undefined,
   counts: Counts,
   until: AbortSignal,
@@ -212,8 +209,6 @@ async function pump(
     options.lines === undefined ? undefined : (await import("./lines.js")).createPrinter(options.lines);
   const most = options.count ?? Number.POSITIVE_INFINITY;
   const take = async (packets: number): Promise<void> => {
-    counts.seen += packets;
-    filter?.(burst);
     const kept = memory.kernels.burstCount(burst, VERDICT_PASS);
     if (counts.captured + kept > most) keepFirst(port, burst, packets, most - counts.captured);
     counts.captured = Math.min(counts.captured + kept, most);
@@ -277,8 +272,9 @@ function totals(port: OpenPort): { readonly received: number; readonly dropped: 
 function printCounts(port: OpenPort, { captured }: Counts, options: CaptureOptions): void {
   const { received, dropped } = totals(port);
   if (options.json) {
+    const filteredIn = port.filter === undefined ? {} : { filteredIn: port.filter.place };
     process.stderr.write(
-      `${JSON.stringify({ captured, received, dropped, reasons: port.driver.counters().dropped })}\n`,
+      `${JSON.stringify({ captured, received, dropped, reasons: port.driver.counters().dropped, ...filteredIn })}\n`,
     );
     return;
   }
