@@ -39,6 +39,10 @@ export interface Libc {
   close(fd: number): number;
   ioctl(fd: number, request: number, argument: Pointer): number;
   poll(set: Pointer, count: number, milliseconds: number): number;
+  epoll_create1(flags: number): number;
+  epoll_ctl(epoll: number, operation: number, fd: number, event: Pointer): number;
+  epoll_wait(epoll: number, events: Pointer, count: number, milliseconds: number): number;
+  dup3(fd: number, onto: number, flags: number): number;
   eventfd(initial: number, flags: number): number;
   memfd_create(name: string, flags: number): number;
   mmap(
@@ -99,6 +103,10 @@ const PROTOTYPES: Readonly<
   close: ["int", "int"],
   ioctl: ["int", "int", "ulong", "void *"],
   poll: ["int", "void *", "ulong", "int"],
+  epoll_create1: ["int", "int"],
+  epoll_ctl: ["int", "int", "int", "int", "void *"],
+  epoll_wait: ["int", "int", "void *", "int", "int"],
+  dup3: ["int", "int", "int", "int"],
   eventfd: ["int", "uint", "int"],
   memfd_create: ["int", "str", "uint"],
   mmap: ["intptr_t", "uintptr_t", "size_t", "int", "int", "int", "int64_t"],
@@ -121,22 +129,6 @@ export interface Koffi {
   load(path: string): { func(name: string, result: string, parameters: readonly string[]): unknown };
   address(value: ArrayBufferView): bigint;
   errno(): number;
-  readonly node: {
-    poll(fd: number, events: PollEvents, callback: PollCallback): PollHandle;
-  };
-}
-
-interface PollEvents {
-  readonly readable: boolean;
-  readonly writable: boolean;
-}
-// koffi's declarations leave the status out.
-type PollCallback = (status: number, events: PollEvents) => void;
-/** A descriptor on the event loop. */
-export interface PollHandle {
-  start(events: PollEvents, callback: PollCallback): void;
-  stop(): void;
-  close(): void;
 }
 
 let koffi: Koffi | undefined;

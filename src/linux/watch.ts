@@ -1,6 +1,6 @@
 // Readiness of any descriptor on the event loop, without a thread and without a call while nobody waits.
-import { isMainThread } from "node:worker_threads";
-import { libc, loadKoffi, type PollHandle } from "./libc.js";
+import { libc } from "./libc.js";
+import { type Poller, pollerOf } from "./poller.js";
 
 export type Side = "readable" | "writable";
 
@@ -19,54 +19,39 @@ export interface Watch {
 export const POLLIN = 1;
 export const POLLOUT = 4;
 export const POLLERR = 8;
-
-// Polling stops without a word when its handle is collected: those in use are kept here.
-const inUse = new Set<PollHandle>();
-
-// A descriptor that becomes ready while its thread is being ended would end the whole process: koffi calls back all the
-// same and takes the refusal for a fatal error. What process.exit() and an uncaught error end stops polling first.
-if (!isMainThread)
-  process.once("exit", () => {
-    for (const handle of inUse) handle.close();
-    inUse.clear();
-  });
+const POLLHUP = 16;
 
 /** Watches a descriptor. The kernel is asked only while someone waits, so an idle watch keeps no process alive. */
 export function watch(fd: number): Watch {
   const waiting = { readable: new Set<() => void>(), writable: new Set<() => void>() };
-  let handle: PollHandle | undefined;
-  let asked = 0; // what the handle looks for now: POLLIN, POLLOUT, both, or nothing
+  let poller: Poller | undefined; // from the first wait on
+  let armed = 0; // what the kernel looks for; it may be more than is waited for
+  let wanted = 0;
   let closed = false;
 
-  function ready(status: number, events: { readable: boolean; writable: boolean }): void {
-    // On an error both sides try their call and get the errno from it; the handle is done.
-    if (status < 0) drop();
-    if (status < 0 || events.readable) release(waiting.readable);
-    if (status < 0 || events.writable) release(waiting.writable);
+  function ready(events: number): void {
+    armed = 0; // each answer is the last until it is asked again
+    // On an error both sides try their call and get the errno from it.
+    const failed = (events & (POLLERR | POLLHUP)) !== 0;
+    if (failed || (events & POLLIN) !== 0) release(waiting.readable);
+    if (failed || (events & POLLOUT) !== 0) release(waiting.writable);
     rearm();
   }
 
-  function drop(): void {
-    if (handle === undefined) return;
-    handle.close();
-    inUse.delete(handle);
-    handle = undefined;
-    asked = 0;
-  }
-
   function rearm(): void {
-    const readable = waiting.readable.size > 0;
-    const writable = waiting.writable.size > 0;
-    const wanted = closed ? 0 : (readable ? POLLIN : 0) | (writable ? POLLOUT : 0);
-    if (closed) drop();
-    if (wanted === asked) return;
-    asked = wanted;
-    if (wanted === 0) handle?.stop();
-    else if (handle !== undefined) handle.start({ readable, writable }, ready);
-    else {
-      handle = loadKoffi().node.poll(fd, { readable, writable }, ready);
-      inUse.add(handle);
+    const before = wanted;
+    wanted = closed
+      ? 0
+      : (waiting.readable.size > 0 ? POLLIN : 0) | (waiting.writable.size > 0 ? POLLOUT : 0);
+    if ((wanted & ~armed) !== 0) {
+      armed = wanted;
+      if (poller === undefined) {
+        poller = pollerOf();
+        poller.add(fd, armed, ready);
+      } else poller.arm(fd, armed);
     }
+    if (before === 0 && wanted !== 0) poller?.hold();
+    if (before !== 0 && wanted === 0) poller?.letGo();
   }
 
   function when(side: Side, callback: () => void): () => void {
@@ -101,6 +86,8 @@ export function watch(fd: number): Watch {
     close() {
       closed = true;
       rearm();
+      poller?.remove(fd);
+      poller = undefined;
       release(waiting.readable);
       release(waiting.writable);
     },

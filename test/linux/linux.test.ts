@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { closeSync, readSync, writeSync } from "node:fs";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -75,6 +76,42 @@ test("waiting for a descriptor ends with data, with an abort and with close, and
   await left;
   libc().close(fd);
 });
+
+// An addon that is called back then ends the process: this test would not come to its end.
+for (const [way, last] of [
+  ["from outside", ""],
+  ["with process.exit()", "process.exit(3);"],
+  ["with an error", "throw new Error('boom');"],
+])
+  test(`a thread that is ended ${way} while what it waits for comes and comes ends alone`, async () => {
+    const source = `
+      import { parentPort } from "node:worker_threads";
+      import { libc } from ${JSON.stringify(new URL("../../src/linux/libc.js", import.meta.url).href)};
+      import { watch } from ${JSON.stringify(new URL("../../src/linux/watch.js", import.meta.url).href)};
+      const wait = async () => {
+        const { signal } = new AbortController();
+        const watching = watch(libc().eventfd(1, 0x800));
+        for (let i = 0; ; i++) {
+          await watching.readable(signal);
+          if (i === 20) {
+            parentPort.postMessage("woken");
+            ${last}
+          }
+        }
+      };
+      process.removeAllListeners("exit");
+      for (let i = 0; i < 20; i++) void wait();`;
+    for (let i = 0; i < 10; i++) {
+      const worker = new Worker(new URL(`data:text/javascript,${encodeURIComponent(source)}`));
+      const ended = new Promise((resolve) => worker.once("exit", resolve));
+      worker.on("error", (error) => assert.match(String(error), /boom/));
+      if (last === "") {
+        await once(worker, "message");
+        await worker.terminate();
+      }
+      await ended;
+    }
+  });
 
 test("Internet addresses survive the kernel's structures", () => {
   const port = fc.integer({ min: 0, max: 65535 });
