@@ -239,6 +239,7 @@ export async function openPort(
     readonly maps?: boolean;
     /** Bytes that the filter keeps of a packet, where it runs in the kernel. */
     readonly snaplen?: number;
+    readonly raw?: boolean;
   } = {},
 ): Promise<OpenPort> {
   options.signal?.throwIfAborted();
@@ -252,6 +253,7 @@ export async function openPort(
     signal: options.signal ?? new AbortController().signal,
     ...(options.linkType === undefined ? {} : { linkType: options.linkType }),
     ...(options.maps === undefined ? {} : { maps: options.maps }),
+    ...(options.raw === undefined ? {} : { raw: options.raw }),
   });
   try {
     const filter =

@@ -71,12 +71,13 @@ export interface ArenaOptions {
 }
 
 const PAGE = 1 << 16;
-const LARGEST = 65_248 * PAGE; // below x86's MSI window, so that no end offset wraps
+/** The most bytes that an arena can have. */
+export const LARGEST_BYTES = 65_248 * PAGE; // below x86's MSI window, so that no end offset wraps
 
 /** What rings, tables and one gather want, where the arena is large enough. */
 const REGION_BYTES = 32 * 2 ** 20;
 
-const DEFAULT_BYTES = 256 * 2 ** 20;
+export const DEFAULT_BYTES = 256 * 2 ** 20;
 const DEFAULT_FRAME_SIZE = 4096;
 
 /** How many frames an arena of so many bytes has: all that the regions leave. */
@@ -92,9 +93,9 @@ export const DEFAULT_FRAME_BYTES = framesIn(DEFAULT_BYTES, DEFAULT_FRAME_SIZE) *
 export function createArenaMemory(options: ArenaOptions = {}): ArenaMemory {
   const bytes = Math.ceil((options.bytes ?? DEFAULT_BYTES) / PAGE) * PAGE;
   const frameSize = options.frameSize ?? DEFAULT_FRAME_SIZE;
-  if (!(bytes >= 16 * 2 ** 20 && bytes <= LARGEST))
+  if (!(bytes >= 16 * 2 ** 20 && bytes <= LARGEST_BYTES))
     throw new MillraceError("ERR_MEMORY", `an arena of ${options.bytes} bytes cannot be made`, {
-      hint: `give it 16 MiB to ${LARGEST / 2 ** 20} MiB`,
+      hint: `give it 16 MiB to ${LARGEST_BYTES / 2 ** 20} MiB`,
     });
   if (frameSize !== 2048 && frameSize !== 4096)
     throw new MillraceError("ERR_MEMORY", `frames cannot have ${String(frameSize)} bytes`, {

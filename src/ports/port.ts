@@ -66,6 +66,8 @@ export interface DriverOptions {
   readonly linkType?: LinkType;
   /** A large capture file may be mapped once it has a filter: that takes 24 MiB of what the arena has for rings. */
   readonly maps?: boolean;
+  /** Packets are only kept or shown as they came: what their sender left open (checksums, segments) need not be told. */
+  readonly raw?: boolean;
 }
 
 /**

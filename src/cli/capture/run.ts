@@ -1,7 +1,9 @@
 import { MillraceError } from "../../errors.js";
+import { type Arena, createArena } from "../../flow/arena.js";
 import { type OpenPort, openPort } from "../../flow/port.js";
 import { nextTurn } from "../../flow/source.js";
 import { BURST_METAS, META_SIZE, META_VERDICT, VERDICT_PASS } from "../../kernels/structs.js";
+import { DEFAULT_BYTES, LARGEST_BYTES } from "../../memory/arena.js";
 import { createBurstView } from "../../packet/burst.js";
 import { reasonsOf } from "../../packet/context.js";
 import { parseLocator } from "../../ports/locator.js";
@@ -34,6 +36,10 @@ export interface CaptureOptions {
 
 /** Milliseconds that packets wait for others on their way to a file. */
 const RING_DELAY = 200;
+/** Of the kernel's ring, for packets that go to a file. */
+const RING_KIB = 32_768;
+/** Bytes of the arena's regions for all else: blocks of output, bursts, tables. */
+const BESIDE_RING = 16 * 2 ** 20;
 /** Milliseconds in which the kernel has handed over what it had: its timer, and its own delay. */
 const LAST_DELAY = RING_DELAY + 100;
 /** Milliseconds without a turn of the event loop. */
@@ -49,11 +55,10 @@ export async function runCapture(options: CaptureOptions): Promise<void> {
   if (options.lines !== undefined) endWithReader();
   const { until, done } = stopOnSignals();
   const { expression, snaplen, wait } = options;
+  const arena = arenaFor(options);
   const port = await openPort(withOptions(options), {
-    direction: "in",
-    wait,
-    maps: true,
-    snaplen,
+    ...{ direction: "in", wait, snaplen, maps: true, raw: true },
+    ...(arena === undefined ? {} : { arena }),
     ...(expression === "" ? {} : { filter: expression }),
   });
   const counts: Counts = { captured: 0 };
@@ -92,8 +97,24 @@ async function dropPrivileges(locator: string): Promise<void> {
   dropCapabilities();
 }
 
+function buffered(file: CaptureOptions["file"]): boolean {
+  return file !== undefined && !file.unbuffered;
+}
+
+function ringKib({ bufferKib, file }: CaptureOptions): number | undefined {
+  return bufferKib ?? (buffered(file) ? RING_KIB : undefined);
+}
+
+/** An arena whose eighth for regions holds the ring beside all else, where the usual one's does not. */
+function arenaFor(options: CaptureOptions): Arena | undefined {
+  if (parseLocator(options.locator).kind !== "packet") return undefined;
+  const bytes = 8 * ((ringKib(options) ?? 0) * 1024 + BESIDE_RING);
+  return bytes <= DEFAULT_BYTES ? undefined : createArena({ bytes: Math.min(bytes, LARGEST_BYTES) });
+}
+
 /** The locator with what the options ask of the kinds of port that have it. */
-function withOptions({ locator, bufferKib, direction, promiscuous, file }: CaptureOptions): string {
+function withOptions(options: CaptureOptions): string {
+  const { locator, bufferKib, direction, promiscuous, file } = options;
   const parsed = parseLocator(locator);
   if (parsed.kind !== "packet") {
     if (bufferKib !== undefined || direction !== "inout" || !promiscuous)
@@ -103,9 +124,9 @@ function withOptions({ locator, bufferKib, direction, promiscuous, file }: Captu
   const asked: [string, string | undefined][] = [
     ["traffic", direction],
     ["promisc", promiscuous ? undefined : "0"],
-    ["buffer", bufferKib?.toString()],
+    ["buffer", ringKib(options)?.toString()],
     // Nobody waits for the single packet when it goes to a file.
-    ["delay", file !== undefined && !file.unbuffered ? String(RING_DELAY) : undefined],
+    ["delay", buffered(file) ? String(RING_DELAY) : undefined],
   ];
   const added = asked
     .filter(([key, value]) => value !== undefined && !parsed.parameters.has(key))

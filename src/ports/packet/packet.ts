@@ -62,7 +62,7 @@ const ETHERNET_TYPES: readonly number[] = [1, 772, 801, 802, 803]; // Ethernet, 
 export async function openPacket(
   arena: ArenaMemory,
   locator: Locator,
-  { direction }: DriverOptions,
+  { direction, raw }: DriverOptions,
 ): Promise<PortDriver> {
   const options = readPacketLocator(locator);
   const subject = `packet:${options.interface}`;
@@ -81,7 +81,7 @@ export async function openPacket(
   let ring: SendRing | undefined;
   try {
     const index = any ? 0 : interfaceIndex(options.interface);
-    const link = describeLink(fd, options.interface, subject);
+    const link = describeLink(fd, options.interface, subject, raw === true);
     if (direction !== "out") receiver = createPacketReceiver(arena, link, options);
     const outbox = createSendSide(arena, regions, link);
     if (direction !== "in" && !any) ring = createSendRing(arena, link, index, outbox, options);
@@ -96,11 +96,11 @@ export async function openPacket(
   }
 }
 
-function describeLink(fd: number, name: string, subject: string): PacketLink {
+function describeLink(fd: number, name: string, subject: string, raw: boolean): PacketLink {
   if (name === ANY) return { fd, subject, mtu: 1500, linkType: "LINUX_SLL2", vnet: 0 };
   const { mtu, type } = interfaceFacts(fd, name, subject);
   const linkType = ETHERNET_TYPES.includes(type) ? "EN10MB" : "RAW";
-  return { fd, subject, mtu, linkType, vnet: enableVnetHeader(fd) };
+  return { fd, subject, mtu, linkType, vnet: raw ? 0 : enableVnetHeader(fd) };
 }
 
 function createSendSide(arena: ArenaMemory, regions: Regions, { linkType, mtu, vnet }: PacketLink): number {
