@@ -30,9 +30,12 @@ function pair(t: TestContext, mtu: number) {
 
 interface Started {
   readonly child: ChildProcess;
-  /** Exit status and what it said on standard error; both at its end. */
-  readonly ended: Promise<{ readonly status: number; readonly said: string }>;
+  /** Waits for its end; exit status and what it said on standard error. */
+  end(): Promise<{ readonly status: number; readonly said: string }>;
 }
+
+/** Milliseconds for a capture to see what was sent, and to end by itself. */
+const LIMIT = 120_000;
 
 /** Starts a capture and waits until it listens. */
 async function start(t: TestContext, namespace: string, ...command: readonly string[]): Promise<Started> {
@@ -46,7 +49,19 @@ async function start(t: TestContext, namespace: string, ...command: readonly str
     });
     ended.then(() => reject(new Error(said)), reject);
   });
-  return { child, ended };
+  // One that waits for packets that never come is asked for its closing lines, which say how many did.
+  async function end() {
+    let late = false;
+    const timer = setTimeout(() => {
+      late = true;
+      child.kill("SIGINT");
+    }, LIMIT);
+    const result = await ended;
+    clearTimeout(timer);
+    assert.ok(!late, `${command.join(" ")} did not end within ${LIMIT} ms: ${result.said}`);
+    return result;
+  }
+  return { child, end };
 }
 
 const millrace = (...args: readonly string[]) => [process.execPath, MAIN, "capture", "e0", ...args];
@@ -70,13 +85,21 @@ function infoOf(file: string): { readonly packets: number; readonly fault?: unkn
   return JSON.parse(execFileSync(process.execPath, [MAIN, "info", "--json", file], { encoding: "utf8" }));
 }
 
+/** A named pipe whose reader, a process of its own, puts what comes into a file. */
+function readPipe(t: TestContext, namespace: string, dir: string, file: string) {
+  const path = join(dir, "pipe");
+  execFileSync("mkfifo", [path]);
+  const reader = startIn(t, namespace, "sh", "-c", 'exec cat "$0" >"$1"', path, file);
+  return { path, closed: once(reader, "close") };
+}
+
 const PLAIN = "eth(dst=02:00:00:00:00:02)/ipv4(dst=10.9.4.9)/udp";
 const TAGGED = "eth(dst=02:00:00:00:00:02)/vlan(id=7)/ipv4(dst=10.9.4.9)/udp";
 const TRAFFIC = [
-  [TAGGED, "imix", 9000],
-  [PLAIN, "imix", 9000],
-  [TAGGED, "9000", 600],
-  [PLAIN, "61", 6000],
+  [TAGGED, "imix", 9000, "5kpps"],
+  [PLAIN, "imix", 9000, "5kpps"],
+  [TAGGED, "9000", 600, "1kpps"],
+  [PLAIN, "61", 6000, "5kpps"],
 ] as const;
 const SENT = 24_600;
 
@@ -95,12 +118,13 @@ for (const [to, ...options] of [
     const peer = await start(
       ...([t, lan.b, "tcpdump", "-i", "e0", "-B", "65536", ...count, ...snaplen, "-w", theirs] as const),
     );
-    // A ring of few small blocks is gone through many times. The pipe's reader must not wait for this process.
-    const command = millrace("-B", "4096", ...options, ...count, "-w", to === "a pipe" ? "-" : ours);
-    const whole = to === "a pipe" ? ["sh", "-c", '"$@" | cat >"$0"', ours, ...command] : command;
-    const capture = await start(t, lan.b, ...whole);
-    for (const [template, size, packets] of TRAFFIC) generate(lan.a, template, size, packets, "5kpps");
-    const [{ status, said }] = await Promise.all([capture.ended, peer.ended]);
+    const pipe = to === "a pipe" ? readPipe(t, lan.b, dir, ours) : undefined;
+    // More than the ring holds, at a pace that leaves a busy machine most of a second.
+    const command = millrace("-B", "8192", ...options, ...count, "-w", pipe?.path ?? ours);
+    const capture = await start(t, lan.b, ...command);
+    for (const [template, size, packets, rate] of TRAFFIC) generate(lan.a, template, size, packets, rate);
+    const [{ status, said }] = await Promise.all([capture.end(), peer.end()]);
+    await pipe?.closed;
     assert.equal(status, 0, said);
     assert.match(
       said,
@@ -115,7 +139,7 @@ test("what this host sends is marked as outgoing, short or long", async (t) => {
   const file = join(folder(t), "out.pcapng");
   const capture = await start(t, lan.b, ...millrace("-w", file, "-c", "40", "icmp"));
   for (const size of ["10", "1000"]) runIn(lan.a, "ping", "-c", "10", "-i", "0.01", "-s", size, "10.9.4.2");
-  const { status, said } = await capture.ended;
+  const { status, said } = await capture.end();
   assert.equal(status, 0, said);
   const fields = ["-e", "icmp.type", "-e", "frame.packet_flags_direction", "-e", "frame.len"];
   const rows = execFileSync("tshark", ["-r", file, "-T", "fields", ...fields], {
@@ -132,13 +156,25 @@ test("what this host sends is marked as outgoing, short or long", async (t) => {
   );
 });
 
+test("a buffer larger than the usual arena has room for is made room for", async (t) => {
+  const lan = pair(t, 1500);
+  if (lan === undefined) return;
+  const file = join(folder(t), "out.pcap");
+  const capture = await start(t, lan.b, ...millrace("-B", "65536", "-w", file, "-c", "2000", "udp"));
+  generate(lan.a, PLAIN, "imix", 2000, "20kpps");
+  const { status, said } = await capture.end();
+  assert.equal(status, 0, said);
+  assert.match(said, /2000 packets captured\n2000 packets received by filter\n0 packets dropped/);
+  assert.equal(infoOf(file).packets, 2000);
+});
+
 test("-G begins a new file while packets come, and each of them is in one", async (t) => {
   const lan = pair(t, 1500);
   if (lan === undefined) return;
   const dir = folder(t);
   const capture = await start(t, lan.b, ...millrace("-w", join(dir, "%s.pcapng"), "-G", "1", "-c", "6000"));
   for (let turn = 0; turn < 3; turn++) generate(lan.a, PLAIN, "imix", 2000, "2kpps");
-  const { status, said } = await capture.ended;
+  const { status, said } = await capture.end();
   assert.equal(status, 0, said);
   const files = readdirSync(dir).map((name) => infoOf(join(dir, name)));
   assert.ok(files.length >= 3);
@@ -162,7 +198,7 @@ test("a disk that becomes full ends the capture with one error, and the file wit
       const file = join(dir, `out.${format}`);
       const capture = await start(t, lan.b, ...millrace("-w", file));
       generate(lan.a, TAGGED, "imix", 5000, "50kpps");
-      const { status, said } = await capture.ended;
+      const { status, said } = await capture.end();
       assert.equal(status, 1, said);
       assert.match(said, /the disk is full/);
       const { packets, fault } = infoOf(file);

@@ -26,16 +26,37 @@ function millrace(...args: readonly string[]) {
   return spawnSync(process.execPath, [MAIN, ...args], { encoding: "utf8", maxBuffer: 2 ** 26 });
 }
 
+/** Milliseconds for what takes a few at most on an idle machine. */
+const LIMIT = 120_000;
+
+/** Fails with a message of its own when something takes for ever. */
+async function within<T>(what: () => string, promise: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`waited ${LIMIT} ms for ${what()}`)), LIMIT);
+  });
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
 /** Waits for a line on standard error that matches. */
 function told(child: ChildProcess, pattern: RegExp): Promise<string> {
-  return new Promise((resolve, reject) => {
-    let text = "";
+  let text = "";
+  const line = new Promise<string>((resolve, reject) => {
     child.stderr?.on("data", (data) => {
       text += data;
       if (pattern.test(text)) resolve(text);
     });
     child.once("exit", (code) => reject(new Error(`ended with ${code} before ${pattern}: ${text}`)));
   });
+  return within(() => `${pattern}: ${text}`, line);
+}
+
+async function until(what: () => string, holds: () => boolean): Promise<void> {
+  const deadline = Date.now() + LIMIT;
+  while (!holds()) {
+    assert.ok(Date.now() < deadline, `waited ${LIMIT} ms for ${what()}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
 }
 
 /** tcpdump forgets at SIGINT what it has not read yet: it gets its time, until its file grows no more. */
@@ -109,7 +130,7 @@ async function closingLines(child: ChildProcess): Promise<string> {
   child.stderr?.on("data", (data) => {
     text += data;
   });
-  const [code] = await once(child, "close");
+  const [code] = await within(() => `the end: ${text}`, once(child, "close"));
   assert.equal(code, 0, text);
   return text;
 }
@@ -133,7 +154,7 @@ test("tags, sizes and a snap length come out of the ring as tcpdump sees them", 
         ...[lan.a, process.execPath, MAIN, "generate", "packet:e0", "--template", template],
         ...["--size", "imix", "--count", "200", "--rate", "5kpps"],
       );
-    await ended; // tcpdump ends once it has them all
+    await within(() => `tcpdump to see 400 packets: its file has ${statSync(theirs).size} bytes`, ended);
     child.kill("SIGINT");
     const lines = await closingLines(child);
     assert.match(lines, /400 packets captured\n400 packets received by filter\n0 packets dropped/);
@@ -164,8 +185,11 @@ test("SIGUSR1 tells the counts, and SIGKILL leaves a file that can be read", asy
   );
   await told(child, /listening on e0/);
   runIn(lan.a, "ping", "-c", "10", "-i", "0.01", "10.9.1.2");
-  while (spawnSync("tcpdump", ["-r", file], { encoding: "utf8" }).stdout.split("\n").length < 21)
-    await new Promise((resolve) => setTimeout(resolve, 50));
+  const lines = () => spawnSync("tcpdump", ["-r", file], { encoding: "utf8" }).stdout;
+  await until(
+    () => `20 packets in the file: ${lines()}`,
+    () => lines().split("\n").length >= 21,
+  );
   child.kill("SIGUSR1");
   assert.match(await told(child, /dropped by kernel/), /20 packets captured/);
   child.kill("SIGKILL");
@@ -271,8 +295,10 @@ test("-z is run with each finished file", async (t) => {
   const file = join(dir, "one.pcap");
   const { status, stderr } = millrace("capture", "-r", recorded, "-w", file, "-z", "gzip");
   assert.equal(status, 0, stderr);
-  while (!existsSync(`${file}.gz`) || existsSync(file))
-    await new Promise((resolve) => setTimeout(resolve, 20));
+  await until(
+    () => `gzip: ${readdirSync(dir)}`,
+    () => existsSync(`${file}.gz`) && !existsSync(file),
+  );
   assert.equal(
     packetsOf(recorded),
     execFileSync("sh", ["-c", `gzip -dc ${file}.gz | tcpdump -r - -t -nn -xx 2>/dev/null`], {
