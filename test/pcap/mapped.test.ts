@@ -8,6 +8,7 @@ import { after, test } from "node:test";
 import type { MillraceError } from "../../src/errors.js";
 import { type OpenPort, openPort } from "../../src/flow/port.js";
 import { MAIN } from "../kit/lan.js";
+import { pcapFile, words } from "./kit.js";
 
 const folder = mkdtempSync(join(tmpdir(), "millrace-mapped-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -29,13 +30,7 @@ function datagram(length: number, port: number): Buffer {
 function makeCapture(name: string, bytes: number, kept: number, long = 997): string {
   const file = join(folder, name);
   const fd = openSync(file, "w");
-  const head = Buffer.alloc(24);
-  head.writeUInt32LE(0xa1b2c3d4, 0);
-  head.writeUInt16LE(2, 4);
-  head.writeUInt16LE(4, 6);
-  head.writeUInt32LE(262_144, 16);
-  head.writeUInt32LE(1, 20);
-  writeSync(fd, head);
+  writeSync(fd, pcapFile([], { snaplen: 262_144 }));
   let seed = 1;
   const random = (below: number) => {
     seed = (Math.imul(seed, 1_103_515_245) + 12_345) >>> 0;
@@ -48,12 +43,8 @@ function makeCapture(name: string, bytes: number, kept: number, long = 997): str
       const length =
         number % long === 0 ? 150_000 + random(100_000) : [60, 590, 1514, 64 + random(1400)][random(4)];
       const packet = datagram(length, i < kept ? 53 : 9);
-      const record = Buffer.alloc(16);
-      record.writeUInt32LE(1_700_000_000 + Math.floor(number / 1000), 0);
-      record.writeUInt32LE((number % 1000) * 1000, 4);
-      record.writeUInt32LE(length, 8);
-      record.writeUInt32LE(length, 12);
-      records.push(record, packet);
+      const time = [1_700_000_000 + Math.floor(number / 1000), (number % 1000) * 1000];
+      records.push(words(true, [...time, length, length], packet));
     }
     written += writeSync(fd, Buffer.concat(records));
   }

@@ -19,12 +19,11 @@ import {
   META_SHIFT,
   META_SIZE,
   META_VERDICT,
-  SCRATCH_VECTOR,
   VERDICT_PASS,
 } from "../structs";
 import { exclusive, frameShift, frames, soleWord, wordOf } from "./arena";
 import { rewrite } from "./edge";
-import { Frame2048, Frame4096, plain, singles, VECTOR } from "./four";
+import { Frame2048, Frame4096, pin, plain, singles, VECTOR } from "./four";
 
 /**
  * Goes over the packets with verdict PASS from number `first` on, as the EDGE_ structure at `edge` says. One that is
@@ -47,12 +46,6 @@ export function forwardEdge(burst: u32, first: u32, edge: u32): u32 {
     packet = next;
   }
   return packets;
-}
-
-/** A vector that a loop keeps in a register: V8 would otherwise make it anew in each round of a loop with a break. */
-function pin(scratch: u32, value: v128): v128 {
-  v128.store(scratch, value, SCRATCH_VECTOR);
-  return v128.load(scratch, SCRATCH_VECTOR);
 }
 
 /** Rewrites the hardware addresses of a packet of VECTOR bytes or more. */

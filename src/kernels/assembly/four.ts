@@ -1,6 +1,13 @@
 // Four packets of a burst at once. Most bursts are packets of one descriptor each: for them, the kernels that touch
 // every packet look at four in one go, and leave what they find unusual to their plain loops.
-import { BURST_COUNT, BURST_PACKETS, BURST_STARTS, META_FLAGS, META_SEGMENT, META_SIZE } from "../structs";
+import {
+  BURST_COUNT,
+  BURST_PACKETS,
+  BURST_STARTS,
+  META_SEGMENT,
+  META_SIZE,
+  SCRATCH_VECTOR,
+} from "../structs";
 
 // Types that stand for the two frame sizes: loops are compiled once for each (10 + sizeof is the shift), since a
 // shift by a variable takes three instructions.
@@ -42,4 +49,10 @@ export function plain(meta: u32): bool {
   const second =
     load<u32>(meta + 2 * META_SIZE, META_SEGMENT) | load<u32>(meta + 3 * META_SIZE, META_SEGMENT);
   return ((first | second) & PLAIN) == 0;
+}
+
+/** A vector that a loop keeps in a register: V8 would otherwise make it anew in each round of a loop with a break. */
+export function pin(scratch: u32, value: v128): v128 {
+  v128.store(scratch, value, SCRATCH_VECTOR);
+  return v128.load(scratch, SCRATCH_VECTOR);
 }

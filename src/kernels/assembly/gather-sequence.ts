@@ -59,7 +59,6 @@ import {
   S_HELD,
   S_LAST,
   S_NEXT,
-  S_NUMBER,
   S_OPEN,
   S_PENDING_FIRST,
   S_PENDING_LOST,

@@ -23,13 +23,12 @@ import {
   META_WIRE_LENGTH,
   NULL_BYTES,
   NULL_PACKETS,
-  SCRATCH_VECTOR,
   VERDICT_MOVED,
   VERDICT_PASS,
 } from "../structs";
 import { frameShift, loadedMagazine, makeRoom, plainFrames, releaseFrame, soleWord, wordOf } from "./arena";
 import { ordinary, rewrite } from "./edge";
-import { Frame2048, Frame4096, singles, VECTOR } from "./four";
+import { Frame2048, Frame4096, pin, singles, VECTOR } from "./four";
 import { burstClear, descriptorFault } from "./ring";
 
 /**
@@ -84,12 +83,6 @@ function sendFours<Frame>(state: u32, burst: u32, first: u32, packets: u32, edge
   }
   if (edge == 0 || sent != packets) markMoved(metas, unmarked, packets); // else nobody reads the verdicts
   return <i32>packets;
-}
-
-/** A vector that a loop keeps in a register: V8 would otherwise make it anew in each round of a loop with a break. */
-function pin(scratch: u32, value: v128): v128 {
-  v128.store(scratch, value, SCRATCH_VECTOR);
-  return v128.load(scratch, SCRATCH_VECTOR);
 }
 
 /**

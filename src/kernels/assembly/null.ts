@@ -12,10 +12,9 @@ import {
   META_SHIFT,
   META_SIZE,
   META_WIRE_LENGTH,
-  SCRATCH_VECTOR,
 } from "../structs";
 import { frameShift, loadedMagazine, nextMagazine, soleWord, wordOf } from "./arena";
-import { Frame2048, Frame4096 } from "./four";
+import { Frame2048, Frame4096, pin } from "./four";
 
 const HEADROOM: u32 = 256;
 const STAGGER: u32 = 31 << 6; // of 4,096; half of it of 2,048
@@ -44,12 +43,6 @@ export function nullReceive(state: u32, burst: u32, most: u32, length: u32): u32
     taken += now;
   }
   return load<u32>(burst, BURST_PACKETS) - before;
-}
-
-/** A vector that a loop keeps in a register: V8 would otherwise make it anew in each round of a loop with a break. */
-function pin(scratch: u32, value: v128): v128 {
-  v128.store(scratch, value, SCRATCH_VECTOR);
-  return v128.load(scratch, SCRATCH_VECTOR);
 }
 
 /** Makes packets of `frames` free frames, whose addresses stand at `entries`. */

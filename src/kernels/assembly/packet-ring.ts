@@ -6,12 +6,9 @@ import {
   BURST_METAS,
   BURST_PACKETS,
   BURST_STARTS,
-  CHECKSUM_MASK,
-  CHECKSUM_PARTIAL,
   DESC_ADDR,
   DESC_LEN,
   DESC_SIZE,
-  META_FLAGS,
   META_SEGMENT,
   META_SHIFT,
   META_VERDICT,
@@ -79,10 +76,7 @@ export function packetRingFill(state: u32, burst: u32, first: u32): u32 {
     }
     let to = slot + SLOT_DATA;
     if (vnet != 0) {
-      if ((<u32>load<u16>(meta, META_FLAGS) & CHECKSUM_MASK) != CHECKSUM_PARTIAL) {
-        store<u64>(to, 0);
-        store<u16>(to, 0, 8);
-      } else if (
+      if (
         !writeVnet(to, burst, packet, meta, load<u32>(state, OUTBOX_LINK), load<u32>(state, OUTBOX_SCRATCH))
       )
         break;
