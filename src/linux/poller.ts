@@ -2,13 +2,15 @@
 //
 // The addons' way, a uv_poll with a callback into JavaScript (koffi.node.poll), ends the whole process when a descriptor
 // becomes ready while its thread is being terminated: the addon may no longer call, and takes that for a fatal error.
-// Node's own handles know of it. Of those the UDP socket takes any descriptor that has come to stand in its place: the
-// loop finds the epoll set readable, recvmsg() says ENOTSOCK, the socket says "error" and goes on listening. When the
-// thread ends, Node closes the set with the socket.
-import { createSocket, type Socket } from "node:dgram";
+// Node's own handles know of it. What they do when the loop finds their descriptor readable is to read it, and an epoll
+// set cannot be read. But what the loop waits for is the file that stood under the descriptor's number when it took
+// note of it, and what is read is what stands there now (epoll(7)): first the set, then an eventfd that has always
+// something to read. So the stream's data mean that the set has something, at the cost of reading eight bytes.
+import { closeSync, openSync } from "node:fs";
+import { Socket } from "node:net";
 import { check } from "./errno.js";
 import { libc } from "./libc.js";
-import { AF_INET, openSocket, SOCK_DGRAM } from "./socket.js";
+import { AF_UNIX, openSocket, SOCK_STREAM } from "./socket.js";
 
 /** The descriptors watched in this thread. */
 export interface Poller {
@@ -27,6 +29,10 @@ const EPOLL_CTL_ADD = 1;
 const EPOLL_CTL_DEL = 2;
 const EPOLL_CTL_MOD = 3;
 const EPOLLONESHOT = 1 << 30;
+const EFD_SEMAPHORE = 1;
+const EFD_NONBLOCK = 0x800;
+const EFD_CLOEXEC = 0x80000;
+const MOST_READS = 2n ** 64n - 2n; // eventfd(2)
 const SUBJECT = "watching descriptors";
 // struct epoll_event: events, then the descriptor in 64 bits; packed on x86-64 alone (<sys/epoll.h>).
 const WORDS = process.arch === "x64" ? 3 : 4;
@@ -43,60 +49,107 @@ export function pollerOf(): Poller {
 
 function createPoller(): Poller {
   const watched = new Map<number, (events: number) => void>();
+  const early = new Map<number, number>(); // what is armed before the loop waits for the set
   const event = new Int32Array(WORDS);
   const events = new Int32Array(WORDS * MOST);
-  const { socket, epoll } = openSet();
+  const found: (((events: number) => void) | undefined)[] = [];
+  const set = openSet();
+  const stream = openStream(set, tell);
+  let waitedFor = false;
+  let closed = false;
   let holds = 0;
+
+  afterTurn(() => {
+    if (closed) return;
+    waitedFor = true;
+    standIn(stream.fd);
+    for (const [fd, wanted] of early) control(EPOLL_CTL_ADD, fd, wanted);
+    early.clear();
+  });
 
   function control(operation: number, fd: number, what: number): void {
     event[0] = what;
     event[DATA] = fd;
-    check(libc().epoll_ctl(epoll, operation, fd, event), "epoll_ctl", `watching descriptor ${fd}`);
+    check(libc().epoll_ctl(set, operation, fd, event), "epoll_ctl", `watching descriptor ${fd}`);
   }
 
-  socket.on("error", () => {
-    const count = check(libc().epoll_wait(epoll, events, MOST, 0), "epoll_wait", SUBJECT);
+  function tell(): void {
+    const count = check(libc().epoll_wait(set, events, MOST, 0), "epoll_wait", SUBJECT);
     // First all that is in the set: whoever is called may take out another, and put in a new one of its number.
-    const found = Array.from({ length: count }, (_, i) => {
-      const fd = events[i * WORDS + DATA];
-      return { fd, ready: watched.get(fd), has: events[i * WORDS] };
-    });
-    for (const { fd, ready, has } of found) if (watched.get(fd) === ready) ready?.(has);
-  });
+    for (let i = 0; i < count; i++) found[i] = watched.get(events[i * WORDS + DATA]);
+    for (let i = 0; i < count; i++)
+      if (watched.get(events[i * WORDS + DATA]) === found[i]) found[i]?.(events[i * WORDS]);
+  }
 
   return {
     add(fd, wanted, ready) {
-      control(EPOLL_CTL_ADD, fd, wanted | EPOLLONESHOT);
+      if (waitedFor) control(EPOLL_CTL_ADD, fd, wanted | EPOLLONESHOT);
+      else early.set(fd, wanted | EPOLLONESHOT);
       watched.set(fd, ready);
     },
     arm(fd, wanted) {
-      control(EPOLL_CTL_MOD, fd, wanted | EPOLLONESHOT);
+      if (waitedFor) control(EPOLL_CTL_MOD, fd, wanted | EPOLLONESHOT);
+      else early.set(fd, wanted | EPOLLONESHOT);
     },
     remove(fd) {
       watched.delete(fd);
-      control(EPOLL_CTL_DEL, fd, 0);
+      if (waitedFor) control(EPOLL_CTL_DEL, fd, 0);
+      else early.delete(fd);
       if (watched.size > 0) return;
-      socket.close();
+      closed = true;
       poller = undefined;
+      // The set first: with its last descriptor it leaves the loop, which cannot take it out by the stream's.
+      closeSync(set);
+      stream.socket.destroy();
     },
     hold() {
-      if (holds++ === 0) socket.ref();
+      if (holds++ === 0) stream.socket.ref();
     },
     letGo() {
-      if (--holds === 0) socket.unref();
+      if (--holds === 0) stream.socket.unref();
     },
   };
 }
 
-/** A UDP socket of Node's with an epoll set in its descriptor's place. */
-function openSet(): { readonly socket: Socket; readonly epoll: number } {
-  const epoll = openSocket(AF_INET, SOCK_DGRAM, 0, SUBJECT);
-  const set = check(libc().epoll_create1(EPOLL_CLOEXEC), "epoll_create1", SUBJECT);
-  const socket = createSocket("udp4");
-  // Before the event loop turns and takes note of what stands there.
-  socket.bind({ fd: epoll, exclusive: true });
+/** An epoll set under a descriptor of Node's, which closes it with its thread. */
+function openSet(): number {
+  const set = openSync("/dev/null", "r");
+  const made = check(libc().epoll_create1(EPOLL_CLOEXEC), "epoll_create1", SUBJECT);
+  check(libc().dup3(made, set, EPOLL_CLOEXEC), "dup3", SUBJECT);
+  check(libc().close(made), "close", SUBJECT);
+  return set;
+}
+
+interface Stream {
+  readonly socket: Socket;
+  readonly fd: number;
+}
+
+/** A stream of Node's that the loop reads when `set` has something, once it has taken note of it. */
+function openStream(set: number, tell: () => void): Stream {
+  const fd = openSocket(AF_UNIX, SOCK_STREAM, 0, SUBJECT);
+  const callback = () => {
+    tell();
+    return true; // go on reading
+  };
+  // Larger than what is read at once: a full buffer would be read again.
+  const options = { fd, readable: true, writable: false, onread: { buffer: new Uint8Array(64), callback } };
+  const socket = new Socket(options);
   socket.unref();
-  check(libc().dup3(set, epoll, EPOLL_CLOEXEC), "dup3", SUBJECT);
-  check(libc().close(set), "close", SUBJECT);
-  return { socket, epoll };
+  check(libc().dup3(set, fd, EPOLL_CLOEXEC), "dup3", SUBJECT);
+  return { socket, fd };
+}
+
+/** Puts an eventfd in the place of a descriptor that gives eight bytes for each of 2^64 reads. */
+function standIn(fd: number): void {
+  const endless = check(libc().eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE), "eventfd", SUBJECT);
+  check(libc().write(endless, new BigUint64Array([MOST_READS]), 8), "write", SUBJECT);
+  check(libc().dup3(endless, fd, EPOLL_CLOEXEC), "dup3", SUBJECT);
+  check(libc().close(endless), "close", SUBJECT);
+}
+
+/** Calls back when the event loop has waited, if for no time, since now: it takes note of new handles just before. */
+function afterTurn(callback: () => void): void {
+  // The first comes in this turn if this is one of its events.
+  setImmediate(() => setImmediate(callback));
 }

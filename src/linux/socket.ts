@@ -5,12 +5,14 @@ import { MillraceError } from "../errors.js";
 import { check, type Hints } from "./errno.js";
 import { libc } from "./libc.js";
 
+export const AF_UNIX = 1;
 export const AF_INET = 2;
 export const AF_INET6 = 10;
 export const AF_NETLINK = 16;
 export const AF_PACKET = 17;
 export const AF_XDP = 44;
 
+export const SOCK_STREAM = 1;
 export const SOCK_DGRAM = 2;
 export const SOCK_RAW = 3;
 export const SOCK_NONBLOCK = 0x800;

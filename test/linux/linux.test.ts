@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { closeSync, readSync, writeSync } from "node:fs";
+import { closeSync, readdirSync, readlinkSync, readSync, writeSync } from "node:fs";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
@@ -77,6 +77,34 @@ test("waiting for a descriptor ends with data, with an abort and with close, and
   libc().close(fd);
 });
 
+test("a descriptor that is let go of and watched again before the event loop turns is heard of, and leaves nothing", async () => {
+  const before = openSets();
+  const fd = check(libc().eventfd(1, 0x800), "eventfd", "test");
+  for (let i = 0; i < 20; i++) {
+    const { signal } = new AbortController();
+    const former = watch(fd);
+    const first = former.readable(signal);
+    former.close();
+    const watching = watch(fd);
+    await Promise.all([first, watching.readable(signal)]);
+    await watching.readable(signal);
+    watching.close();
+  }
+  libc().close(fd);
+  assert.equal(openSets(), before);
+});
+
+function openSets(): number {
+  const targets = readdirSync("/proc/self/fd").map((fd) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`);
+    } catch {
+      return ""; // of the directory itself
+    }
+  });
+  return targets.filter((target) => target === "anon_inode:[eventpoll]").length;
+}
+
 // An addon that is called back then ends the process: this test would not come to its end.
 for (const [way, last] of [
   ["from outside", ""],
@@ -101,6 +129,7 @@ for (const [way, last] of [
       };
       process.removeAllListeners("exit");
       for (let i = 0; i < 20; i++) void wait();`;
+    const before = openSets();
     for (let i = 0; i < 10; i++) {
       const worker = new Worker(new URL(`data:text/javascript,${encodeURIComponent(source)}`));
       const ended = new Promise((resolve) => worker.once("exit", resolve));
@@ -111,6 +140,7 @@ for (const [way, last] of [
       }
       await ended;
     }
+    assert.equal(openSets(), before);
   });
 
 test("Internet addresses survive the kernel's structures", () => {
