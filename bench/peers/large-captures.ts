@@ -4,9 +4,11 @@ import { spawnSync } from "node:child_process";
 import { closeSync, existsSync, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { encodePcap } from "../../test/packet/captures.js";
 import { MAIN } from "../peers.js";
 
 const BYTES = 1e9;
+const PCAP_HEAD = 24;
 
 export interface LargeCaptures {
   readonly list: readonly { readonly name: string; readonly file: string }[];
@@ -43,22 +45,9 @@ function datagram(length: number): Uint8Array {
 
 function writeCapture(file: string, packets: readonly Uint8Array[]): void {
   const fd = openSync(file, "w");
-  const head = Buffer.alloc(24);
-  head.writeUInt32LE(0xa1b2c3d4, 0);
-  head.writeUInt16LE(2, 4);
-  head.writeUInt16LE(4, 6);
-  head.writeUInt32LE(262_144, 16);
-  head.writeUInt32LE(1, 20);
-  writeSync(fd, head);
-  const records = packets.map((packet, i) => {
-    const record = Buffer.alloc(16);
-    record.writeUInt32LE(1_700_000_000, 0);
-    record.writeUInt32LE(i, 4);
-    record.writeUInt32LE(packet.length, 8);
-    record.writeUInt32LE(packet.length, 12);
-    return Buffer.concat([record, packet]);
-  });
-  const once = Buffer.concat(records);
+  const whole = encodePcap(1, packets);
+  const once = whole.subarray(PCAP_HEAD);
+  writeSync(fd, whole.subarray(0, PCAP_HEAD));
   const many = Buffer.concat(Array<Buffer>(Math.max(1, Math.ceil(4e6 / once.length))).fill(once));
   for (let written = 0; written < BYTES; written += many.length) writeSync(fd, many);
   closeSync(fd);

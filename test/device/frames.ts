@@ -76,24 +76,6 @@ export function wholeFrame(flow: Flow, payload: Uint8Array): Uint8Array {
   return frame;
 }
 
-/** A classic capture file of Ethernet frames. */
-export function pcapOf(frames: readonly Uint8Array[]): Buffer {
-  const head = Buffer.alloc(24);
-  head.writeUInt32LE(0xa1b2c3d4, 0);
-  head.writeUInt16LE(2, 4);
-  head.writeUInt16LE(4, 6);
-  head.writeUInt32LE(262144, 16);
-  head.writeUInt32LE(1, 20);
-  const records = frames.flatMap((frame, index) => {
-    const record = Buffer.alloc(16);
-    record.writeUInt32LE(index, 0);
-    record.writeUInt32LE(frame.length, 8);
-    record.writeUInt32LE(frame.length, 12);
-    return [record, frame];
-  });
-  return Buffer.concat([head, ...records]);
-}
-
 export function pattern(bytes: number, seed = 1): Uint8Array {
   return new Uint8Array(bytes).map((_, i) => (i * 31 + (i >>> 8) * 17 + seed) & 0xff);
 }

@@ -16,8 +16,9 @@ import {
   META_TCP_SEGMENTS,
   META_VLAN,
 } from "../../src/kernels/structs.js";
+import { encodePcap } from "../packet/captures.js";
 import { drainBurst, metaAt, newBurst, openPair, putPacket } from "./cards.js";
-import { type Flow, partialFrame, pattern, pcapOf, wholeFrame } from "./frames.js";
+import { type Flow, partialFrame, pattern, wholeFrame } from "./frames.js";
 
 const TCP4: Flow = { family: 4, protocol: "tcp" };
 const FLOWS: readonly Flow[] = [
@@ -32,7 +33,7 @@ function tshark(frames: readonly Uint8Array[], fields: readonly string[]): strin
   const folder = mkdtempSync(join(tmpdir(), "millrace-e1000e-"));
   try {
     const file = join(folder, "wire.pcap");
-    writeFileSync(file, pcapOf(frames));
+    writeFileSync(file, encodePcap(1, frames));
     const checks = ["ip", "tcp", "udp"].flatMap((name) => ["-o", `${name}.check_checksum:TRUE`]);
     const run = spawnSync(
       "tshark",

@@ -10,6 +10,7 @@ import type { MillraceError } from "../../src/errors.js";
 import { open } from "../../src/index.js";
 import { linkTypeOf } from "../../src/packet/linktype.js";
 import { makeEtc } from "../kit/etc.js";
+import { encodePcap } from "../packet/captures.js";
 import { DATA } from "./oracle.js";
 
 interface Applied {
@@ -112,18 +113,7 @@ test("captures of other systems number IPv6 as those do, and say nothing of an i
   t.after(() => rmSync(folder, { recursive: true, force: true }));
   const path = join(folder, "null.pcap");
   const packets = [2, 24, 28, 30].map((family) => Buffer.from([family, 0, 0, 0, 0x60, ...Array(39).fill(0)]));
-  const head = Buffer.alloc(24);
-  head.writeUInt32LE(0xa1b2c3d4, 0);
-  head.writeUInt16LE(2, 4);
-  head.writeUInt16LE(4, 6);
-  head.writeUInt32LE(65_535, 16);
-  const records = packets.map((packet) => {
-    const record = Buffer.alloc(16);
-    record.writeUInt32LE(packet.length, 8);
-    record.writeUInt32LE(packet.length, 12);
-    return Buffer.concat([record, packet]);
-  });
-  writeFileSync(path, Buffer.concat([head, ...records]));
+  writeFileSync(path, encodePcap(0, packets));
   assert.deepEqual(
     await packetsOf(path, "ip6"),
     packets.slice(1).map((packet) => packet.toString("hex")),

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { findLayout } from "../../src/layout/find.js";
 import { compileScatter, type ScatterLayoutOptions } from "../../src/layout/scatter.js";
+import { encodePcap } from "../packet/captures.js";
 import { makeSender } from "./pieces.js";
 
 const CHUNK = 5000;
@@ -14,26 +15,19 @@ const CHUNKS = 3;
 
 /** A capture file of UDP datagrams over IPv4 (link type 228). */
 function captureOf(datagrams: readonly Uint8Array[]): Buffer {
-  const head = Buffer.alloc(24);
-  [0xa1b2c3d4, 0x0004_0002, 0, 0, 65_535, 228].forEach((word, index) => {
-    head.writeUInt32LE(word, 4 * index);
-  });
   const packets = datagrams.map((datagram) => {
-    const length = 28 + datagram.length;
-    const packet = Buffer.alloc(16 + 28);
-    packet.writeUInt32LE(length, 8);
-    packet.writeUInt32LE(length, 12);
-    packet[16] = 0x45;
-    packet.writeUInt16BE(length, 18);
-    packet[24] = 64;
-    packet[25] = 17;
-    packet.set([10, 0, 0, 1, 10, 0, 0, 2], 28);
-    packet.writeUInt16BE(5000, 36);
-    packet.writeUInt16BE(5000, 38);
-    packet.writeUInt16BE(8 + datagram.length, 40);
-    return Buffer.concat([packet, datagram]);
+    const head = Buffer.alloc(28);
+    head[0] = 0x45;
+    head.writeUInt16BE(28 + datagram.length, 2);
+    head[8] = 64;
+    head[9] = 17;
+    head.set([10, 0, 0, 1, 10, 0, 0, 2], 12);
+    head.writeUInt16BE(5000, 20);
+    head.writeUInt16BE(5000, 22);
+    head.writeUInt16BE(8 + datagram.length, 24);
+    return Buffer.concat([head, datagram]);
   });
-  return Buffer.concat([head, ...packets]);
+  return encodePcap(228, packets);
 }
 
 /** Scatters chunks and returns each datagram's fields as tshark shows them. */

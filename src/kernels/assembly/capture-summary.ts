@@ -33,6 +33,7 @@ import {
   META_STAMPED,
   META_WIRE_LENGTH,
 } from "../structs";
+import { endAmong } from "./packet";
 
 function add(at: u32, value: u64): void {
   store<u64>(at, load<u64>(at) + value);
@@ -57,7 +58,7 @@ export function summarizeBurst(state: u32, burst: u32): void {
   const interfaces = load<u32>(state, SUMMARY_INTERFACES);
   for (let packet: u32 = 0; packet < packets; packet++) {
     const meta = metas + (packet << META_SHIFT);
-    const end = packet + 1 < packets ? load<u32>(starts + ((packet + 1) << 2)) : count;
+    const end = endAmong(starts, packet, packets, count);
     let length: u32 = 0;
     for (let index = load<u32>(starts + (packet << 2)); index < end; index++)
       length += load<u32>(descs + index * DESC_SIZE, DESC_LEN);

@@ -47,6 +47,7 @@ import {
   VERDICT_PASS,
 } from "../structs";
 import { releaseFrame } from "./arena";
+import { endAmong } from "./packet";
 import { piecesBytes, piecesFault } from "./pieces";
 
 const TAG_OFFSET: u32 = 12; // behind the two addresses of an Ethernet frame
@@ -130,7 +131,7 @@ export function packCapture(state: u32, burst: u32, first: u32, stop: u32): i32 
     const meta = metas + (packet << META_SHIFT);
     if (load<u8>(meta, META_VERDICT) != VERDICT_PASS) continue;
     const start = load<u32>(starts + (packet << 2));
-    const beyond = packet + 1 < packets ? load<u32>(starts + ((packet + 1) << 2)) : count;
+    const beyond = endAmong(starts, packet, packets, count);
     const wrong = piecesFault(descs, start, beyond);
     if (wrong != 0) {
       result = -(<i32>wrong);

@@ -68,6 +68,7 @@ import {
   options,
   plan,
 } from "./e1000e-offload";
+import { endAmong } from "./packet";
 import { descriptorFault } from "./ring";
 
 /** What a packet may ask of a card, beside its checksum. */
@@ -129,7 +130,7 @@ function sendSimple(queue: u32, burst: u32, first: u32, end: u32): u32 {
     const flags = <u32>told;
     if (next == full || (flags & WISHES) != 0 || (flags & CHECKSUM_MASK) == CHECKSUM_PARTIAL) break;
     const start = load<u32>(starts + (packet << 2));
-    if ((packet + 1 < packets ? load<u32>(starts + ((packet + 1) << 2)) : count) != start + 1) break;
+    if (endAmong(starts, packet, packets, count) != start + 1) break;
     const desc = descs + start * DESC_SIZE;
     const address = load<u64>(desc, DESC_ADDR);
     const length = load<u64>(desc, DESC_LEN); // with the options above: none of them may be set

@@ -24,6 +24,7 @@ import {
 import { exclusive, frameShift, frames, soleWord, wordOf } from "./arena";
 import { rewrite } from "./edge";
 import { Frame2048, Frame4096, pin, plain, singles, VECTOR } from "./four";
+import { endAmong } from "./packet";
 
 /**
  * Goes over the packets with verdict PASS from number `first` on, as the EDGE_ structure at `edge` says. One that is
@@ -112,7 +113,7 @@ function edgeEach(burst: u32, first: u32, stop: u32, edge: u32): u32 {
     const meta = metas + (packet << META_SHIFT);
     if (load<u8>(meta, META_VERDICT) != VERDICT_PASS) continue;
     const start = load<u32>(starts + (packet << 2));
-    const end = packet + 1 < packets ? load<u32>(starts + ((packet + 1) << 2)) : count;
+    const end = endAmong(starts, packet, packets, count);
     let bytes: u32 = 0;
     for (let index = start; index < end; index++) bytes += load<u32>(descs + index * DESC_SIZE, DESC_LEN);
     if (bytes > most && load<u16>(meta, META_SEGMENT) == 0) {

@@ -29,6 +29,7 @@ import {
 import { frameShift, loadedMagazine, makeRoom, plainFrames, releaseFrame, soleWord, wordOf } from "./arena";
 import { ordinary, rewrite } from "./edge";
 import { Frame2048, Frame4096, pin, singles, VECTOR } from "./four";
+import { endAmong } from "./packet";
 import { burstClear, descriptorFault } from "./ring";
 
 /**
@@ -214,7 +215,7 @@ function sendEach(burst: u32, first: u32, stop: u32, edge: u32): i32 {
     const meta = metas + (packet << META_SHIFT);
     if (load<u8>(meta, META_VERDICT) != VERDICT_PASS) continue;
     const start = load<u32>(starts + (packet << 2));
-    const end = packet + 1 < packets ? load<u32>(starts + ((packet + 1) << 2)) : count;
+    const end = endAmong(starts, packet, packets, count);
     if (edge != 0) {
       const desc = descs + start * DESC_SIZE;
       if (!ordinary(edge, meta, desc, end - start)) return <i32>packet;

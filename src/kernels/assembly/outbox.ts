@@ -1,9 +1,7 @@
 // Messages for sendmmsg over the frames of a burst: what is common to sockets of every family.
 import {
-  BURST_COUNT,
   BURST_DESCS,
   BURST_METAS,
-  BURST_PACKETS,
   BURST_STARTS,
   DESC_ADDR,
   DESC_LEN,
@@ -37,15 +35,10 @@ import {
   OUTBOX_REFUSED,
 } from "../structs-messages";
 import { frameShift, moveFrame, releaseFrame, releaseFrom, selfOwner } from "./arena";
+import { packetEnd } from "./packet";
 
 export function add(state: u32, counter: u32, value: u64): void {
   store<u64>(state + counter, load<u64>(state + counter) + value);
-}
-
-export function packetEnd(burst: u32, packet: u32): u32 {
-  return packet + 1 < load<u32>(burst, BURST_PACKETS)
-    ? load<u32>(load<u32>(burst, BURST_STARTS) + ((packet + 1) << 2))
-    : load<u32>(burst, BURST_COUNT);
 }
 
 /** Marks a packet as taken and gives its frames back to the pool. */

@@ -29,7 +29,7 @@ import {
   OUTBOX_VNET,
 } from "../structs-messages";
 import { VNET_HEADERS } from "../virtio-structs";
-import { packetEnd } from "./outbox";
+import { packetEnd } from "./packet";
 import { piecesBytes, piecesFault } from "./pieces";
 import { writeVnet } from "./vnet";
 

@@ -34,7 +34,8 @@ import {
   OUTBOX_VNET,
   VECTOR_SIZE,
 } from "../structs-messages";
-import { add, letGo, packetEnd } from "./outbox";
+import { add, letGo } from "./outbox";
+import { packetEnd } from "./packet";
 import { piecesBytes, piecesFault } from "./pieces";
 import { writeVnet } from "./vnet";
 

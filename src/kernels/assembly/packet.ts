@@ -31,6 +31,11 @@ export function packetEnd(burst: u32, packet: u32): u32 {
     : load<u32>(burst, BURST_COUNT);
 }
 
+/** The same of the burst's words in registers: where its starts lie, how many packets and descriptors it has. */
+export function endAmong(starts: u32, packet: u32, packets: u32, count: u32): u32 {
+  return packet + 1 < packets ? load<u32>(starts + ((packet + 1) << 2)) : count;
+}
+
 /** Address of descriptor `index` of the burst. */
 export function descriptorAt(burst: u32, index: u32): u32 {
   return load<u32>(burst, BURST_DESCS) + (index << DESC_SHIFT);

@@ -53,6 +53,7 @@ import {
   wordOf,
 } from "./arena";
 import { clearMeta, copyMeta } from "./meta";
+import { endAmong } from "./packet";
 
 /** What a kernel answers for a fault of the descriptor `index`: negative. */
 export function fault(code: u32, index: u32): i32 {
@@ -144,7 +145,7 @@ export function ringSend(side: u32, burst: u32, first: u32, fragments: u32): i32
     const meta = metas + (packet << META_SHIFT);
     if (load<u8>(meta, META_VERDICT) != VERDICT_PASS) continue;
     const start = load<u32>(starts + (packet << 2));
-    const end = packet + 1 < packets ? load<u32>(starts + ((packet + 1) << 2)) : count;
+    const end = endAmong(starts, packet, packets, count);
     const length = end - start;
     if (length > space || length - 1 > fragments) {
       result = <i32>packet;
@@ -309,7 +310,7 @@ export function burstRelease(burst: u32, tally: u32): i32 {
     const verdict = <u32>load<u8>(meta, META_VERDICT);
     if (verdict == VERDICT_MOVED) continue;
     const start = load<u32>(starts + (packet << 2));
-    const end = packet + 1 < packets ? load<u32>(starts + ((packet + 1) << 2)) : count;
+    const end = endAmong(starts, packet, packets, count);
     let bytes: u32 = 0;
     for (let index = start; index < end; index++) {
       const address = load<u32>(descs + index * DESC_SIZE, DESC_ADDR);
@@ -357,7 +358,7 @@ export function burstBytes(burst: u32, verdict: u32): u32 {
   let bytes: u32 = 0;
   for (let packet: u32 = 0; packet < packets; packet++) {
     if (<u32>load<u8>(metas + (packet << META_SHIFT), META_VERDICT) != verdict) continue;
-    const end = packet + 1 < packets ? load<u32>(starts + ((packet + 1) << 2)) : count;
+    const end = endAmong(starts, packet, packets, count);
     for (let index = load<u32>(starts + (packet << 2)); index < end; index++)
       bytes += load<u32>(descs + index * DESC_SIZE, DESC_LEN);
   }

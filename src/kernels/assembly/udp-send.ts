@@ -48,7 +48,8 @@ import {
   SENDERS_ENTRIES,
   VECTOR_SIZE,
 } from "../structs-messages";
-import { add, letGo, packetEnd } from "./outbox";
+import { add, letGo } from "./outbox";
+import { packetEnd } from "./packet";
 import { piecesBytes, piecesFault } from "./pieces";
 
 const SOL_UDP: u32 = 17;

@@ -43,6 +43,7 @@ import {
   VQ_UNOFFERED,
 } from "../virtio-structs";
 import { add, exclusive, frameMask, frameShift, moveFrame, releaseFrame, selfOwner } from "./arena";
+import { endAmong } from "./packet";
 import { descriptorFault, fault } from "./ring";
 import { writeHeader } from "./virtio-header";
 import {
@@ -94,7 +95,7 @@ export function virtioSend(queue: u32, burst: u32, first: u32, last: u32): i32 {
     const meta = metas + (packet << META_SHIFT);
     if (load<u8>(meta, META_VERDICT) != VERDICT_PASS) continue;
     const start = load<u32>(starts + (packet << 2));
-    const end = packet + 1 < packets ? load<u32>(starts + ((packet + 1) << 2)) : all;
+    const end = endAmong(starts, packet, packets, all);
     const wrong = checkPacket(descs, start, end);
     if (wrong != 0) {
       result = wrong;

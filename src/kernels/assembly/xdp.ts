@@ -52,6 +52,7 @@ import {
 import { frameShift, frames, moveFrame, releaseFrame, selfOwner, takeFrame } from "./arena";
 import { ordinary, rewrite } from "./edge";
 import { clearMeta } from "./meta";
+import { endAmong } from "./packet";
 import { burstClear, descriptorFault, ringCommit, ringCount, ringRelease, ringSpace } from "./ring";
 
 const ETHERNET_HEADER: u32 = 14;
@@ -200,7 +201,7 @@ export function xdpSend(queue: u32, burst: u32, first: u32, fragments: u32, edge
     const meta = metas + (packet << META_SHIFT);
     if (load<u8>(meta, META_VERDICT) != VERDICT_PASS) continue;
     const start = load<u32>(starts + (packet << 2));
-    const end = packet + 1 < packets ? load<u32>(starts + ((packet + 1) << 2)) : last;
+    const end = endAmong(starts, packet, packets, last);
     const length = end - start;
     if (length > space || length - 1 > fragments) {
       result = <i32>packet;
