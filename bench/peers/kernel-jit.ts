@@ -9,7 +9,10 @@ const REPEAT = 2000;
 
 /** Nanoseconds that a program takes for each of the packets, on average; the loop of the test run is in it. */
 export function kernelNanoseconds(program: ClassicProgram, packets: readonly Uint8Array[]): number {
-  const loaded = loadXdpProgram(standalone(emitXdpFilter(program, { context: 6, unwanted: "unwanted" })));
+  const loaded = loadXdpProgram(
+    standalone(emitXdpFilter(program, { context: 6, unwanted: "unwanted" })),
+    "bench",
+  );
   try {
     const total = packets.reduce((sum, packet) => sum + testRun(loaded, packet, REPEAT).nanoseconds, 0);
     return total / packets.length;

@@ -1,5 +1,5 @@
 // bpf(2): maps, programs and links, as far as XDP needs them (linux/bpf.h).
-
+import { readdirSync, readFileSync } from "node:fs";
 import { MillraceError } from "../errors.js";
 import { lackOf } from "./capabilities.js";
 import { check, systemError } from "./errno.js";
@@ -42,13 +42,13 @@ function addressOf(bytes: ArrayBufferView): bigint {
 }
 
 /** Makes a map from queue numbers to AF_XDP sockets; returns its descriptor. */
-export function createXskMap(entries: number): number {
+export function createXskMap(entries: number, subject: string): number {
   const attributes = Buffer.alloc(72);
   attributes.writeUInt32LE(BPF_MAP_TYPE_XSKMAP, 0);
   attributes.writeUInt32LE(4, 4); // key
   attributes.writeUInt32LE(4, 8); // value
   attributes.writeUInt32LE(entries, 12);
-  return check(bpf(BPF_MAP_CREATE, attributes), "bpf", "creating an XSKMAP", HINTS);
+  return check(bpf(BPF_MAP_CREATE, attributes), "bpf", `${subject}: creating an XSKMAP`, HINTS);
 }
 
 /** Lets a queue's packets go to an AF_XDP socket. */
@@ -81,7 +81,7 @@ function element(map: number, key: number, value: number): Buffer {
  * Loads an XDP program for packets of several buffers; returns its descriptor. Throws ERR_FILTER with the
  * verifier's last words when it refuses the program, EPERM without the capability.
  */
-export function loadXdpProgram(instructions: Buffer): number {
+export function loadXdpProgram(instructions: Buffer, subject: string): number {
   const log = Buffer.alloc(LOG_BYTES);
   const license = Buffer.from("Dual BSD/GPL\0");
   const load = (withLog: boolean): number => {
@@ -100,13 +100,17 @@ export function loadXdpProgram(instructions: Buffer): number {
   };
   const program = load(false);
   if (program >= 0) return program;
-  const error = systemError(libc().errno(), "bpf", "loading an XDP program", HINTS);
+  const error = systemError(libc().errno(), "bpf", `${subject}: loading an XDP program`, HINTS);
   if (error.code !== "EINVAL" && error.code !== "EACCES") throw error;
   load(true); // once more, for what the verifier has to say
   const said = log.toString("latin1").replace(/\0.*$/s, "").trimEnd().split("\n").slice(-4).join("; ");
-  throw new MillraceError("ERR_FILTER", `the kernel refuses the XDP program: ${said || error.message}`, {
-    cause: error,
-  });
+  throw new MillraceError(
+    "ERR_FILTER",
+    `${subject}: the kernel refuses the XDP program: ${said || error.message}`,
+    {
+      cause: error,
+    },
+  );
 }
 
 export type XdpMode = "native" | "generic";
@@ -133,6 +137,23 @@ export function attachXdp(program: number, index: number, mode: XdpMode): number
     errno: -errno,
     cause: error,
     hint: `end the process that attached it (bpftool net; bpftool link), or, if it was attached by hand: ip link set dev ${name} xdp off`,
+  });
+}
+
+/**
+ * True when the program attached to an interface is one that this process has loaded, in whatever thread, or when
+ * there is none any more: in descriptors' details (/proc/self/fdinfo) a program and the link that holds it name it.
+ */
+export function attachedIsOwn(index: number): boolean {
+  const program = findLink(index).xdp?.program;
+  if (program === undefined) return true;
+  const named = new RegExp(`^prog_id:\\s*${program}$`, "m");
+  return readdirSync("/proc/self/fdinfo").some((fd) => {
+    try {
+      return named.test(readFileSync(`/proc/self/fdinfo/${fd}`, "utf8"));
+    } catch {
+      return false; // closed meanwhile: the descriptor of the directory itself, for one
+    }
   });
 }
 

@@ -58,7 +58,8 @@ export function openFilteredPair(): FilteredPair {
 
 /** What the kernel says of packets of 14 bytes and more when it runs a filter as an XDP program. Throws what its verifier says. */
 export function xdpPasses(program: ClassicProgram, packets: readonly CapturedPacket[]): boolean[] {
-  const loaded = loadXdpProgram(standalone(emitXdpFilter(program, { context: 6, unwanted: "unwanted" })));
+  const code = standalone(emitXdpFilter(program, { context: 6, unwanted: "unwanted" }));
+  const loaded = loadXdpProgram(code, "a test run");
   try {
     return packets.map(({ bytes }) => testRun(loaded, bytes, 1).verdict === XDP_PASS);
   } finally {
@@ -69,7 +70,7 @@ export function xdpPasses(program: ClassicProgram, packets: readonly CapturedPac
 /** Why this process may not load XDP programs; undefined: it may. */
 export function xdpRefusal(): string | undefined {
   try {
-    libc().close(loadXdpProgram(standalone([])));
+    libc().close(loadXdpProgram(standalone([]), "a test run"));
     return undefined;
   } catch (error) {
     if (!(error instanceof MillraceError) || (error.code !== "EPERM" && error.code !== "ENOSYS")) throw error;

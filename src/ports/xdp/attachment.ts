@@ -2,6 +2,7 @@ import { statSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { MillraceError } from "../../errors.js";
 import {
+  attachedIsOwn,
   attachXdp,
   clearXskMap,
   createXskMap,
@@ -14,7 +15,7 @@ import type { EbpfItem } from "../../linux/ebpf.js";
 import { libc } from "../../linux/libc.js";
 import type { Link } from "../../linux/links.js";
 import type { ArenaMemory } from "../../memory/arena.js";
-import { isAttaching, joinAttachment, type Record, reserveAttachment } from "./directory.js";
+import { joinAttachment, publishAttachment, type Record } from "./directory.js";
 import { xdpProgram } from "./program.js";
 
 /** The program on one interface, shared by all queues that this process has open there. */
@@ -53,15 +54,13 @@ export async function attach(
   for (;;) {
     const record = joinAttachment(arena, netns, link.index);
     if (record !== undefined) return join(record, link, wanted);
-    const reserved = reserveAttachment(arena, netns, link.index);
     try {
       const attached = attachNew(link, wanted);
-      return handle(attached, reserved?.publish(attached));
+      return handle(link, attached, publishAttachment(arena, netns, link.index, attached));
     } catch (error) {
-      reserved?.drop();
       const { code } = error as { code?: string };
-      // Of another process, or of nobody who lets others join.
-      if (code !== "EBUSY" || performance.now() > end || !isAttaching(arena, netns, link.index)) throw error;
+      // Another process's, or one that a thread of this one is about to let others join.
+      if (code !== "EBUSY" || performance.now() > end || !attachedIsOwn(link.index)) throw error;
       await delay(10);
     }
   }
@@ -69,7 +68,7 @@ export async function attach(
 
 function join(record: Record, link: Link, wanted: XdpMode | undefined): Attachment {
   const { mode, link: fd, map } = record;
-  const attachment = handle({ mode, why: undefined, link: fd, map }, record);
+  const attachment = handle(link, { mode, why: undefined, link: fd, map }, record);
   if (wanted === undefined || wanted === mode) return attachment;
   attachment.release();
   throw new MillraceError("EBUSY", `${link.name} is open in ${mode} mode already, not ${wanted}`, {
@@ -79,10 +78,11 @@ function join(record: Record, link: Link, wanted: XdpMode | undefined): Attachme
 
 function attachNew(link: Link, wanted: XdpMode | undefined): Attached {
   const { close } = libc();
-  const map = createXskMap(Math.max(64, link.queues.rx));
+  const subject = `xdp:${link.name}`;
+  const map = createXskMap(Math.max(64, link.queues.rx), subject);
   let program = -1;
   try {
-    program = loadXdpProgram(xdpProgram(map));
+    program = loadXdpProgram(xdpProgram(map), subject);
     return { ...attachBest(program, link, wanted), map };
   } catch (error) {
     close(map);
@@ -105,7 +105,7 @@ function attachBest(program: number, link: Link, wanted: XdpMode | undefined): O
   }
 }
 
-function handle(attached: Attached, record: Record | undefined): Attachment {
+function handle({ name }: Link, attached: Attached, record: Record | undefined): Attachment {
   const { mode, why, link, map } = attached;
   let released = false;
   return {
@@ -114,7 +114,7 @@ function handle(attached: Attached, record: Record | undefined): Attachment {
     connect: (queue, socket) => setXskMap(map, queue, socket),
     disconnect: (queue) => clearXskMap(map, queue),
     filter(code) {
-      const program = loadXdpProgram(xdpProgram(map, code));
+      const program = loadXdpProgram(xdpProgram(map, code), `xdp:${name}`);
       try {
         replaceXdp(link, program);
       } finally {

@@ -16,9 +16,8 @@ const LINK = 4; // u32: descriptor of the bpf link
 const MAP = 5; // u32: descriptor of the XSKMAP
 const WORDS = 8;
 const RECORDS = 512;
-const WRITING = 1; // someone attaches, or takes down
+const WRITING = 1; // someone publishes, or takes down
 const READY = 2;
-const TAKEN = 3; // does not yet say what for
 /** The arena's first thread: what belongs to it outlives the workers. */
 const FIRST_WORKER = 1;
 
@@ -98,40 +97,21 @@ function isOf(u32: Uint32Array, at: number, netns: number, index: number): boole
   return u32[at + NETNS] === netns && u32[at + INDEX] === index;
 }
 
-/** True when a thread of this process has attached to the interface, or may be about to: then joining is to be tried again. */
-export function isAttaching(arena: ArenaMemory, netns: number, index: number): boolean {
+/** Lets other threads join what this one has attached; undefined when the directory is full: nobody can then. */
+export function publishAttachment(
+  arena: ArenaMemory,
+  netns: number,
+  index: number,
+  { mode, link, map }: { readonly mode: XdpMode; readonly link: number; readonly map: number },
+): Record | undefined {
   const { u32 } = arena;
   const first = directoryOf(arena);
   for (let at = first; at < first + WORDS * RECORDS; at += WORDS) {
-    const state = Atomics.load(u32, at + STATE);
-    if (state === TAKEN || (state !== 0 && isOf(u32, at, netns, index))) return true;
-  }
-  return false;
-}
-
-/** A record that says that this thread is attaching; one of its calls is to follow. */
-export interface Reservation {
-  publish(attached: { readonly mode: XdpMode; readonly link: number; readonly map: number }): Record;
-  drop(): void;
-}
-
-/** Has others wait for what this thread is about to attach; undefined when the directory is full, and then nobody can join. */
-export function reserveAttachment(arena: ArenaMemory, netns: number, index: number): Reservation | undefined {
-  const { u32 } = arena;
-  const first = directoryOf(arena);
-  for (let at = first; at < first + WORDS * RECORDS; at += WORDS) {
-    if (Atomics.compareExchange(u32, at + STATE, 0, TAKEN) !== 0) continue;
-    u32.set([netns, index], at + NETNS);
-    Atomics.store(u32, at + STATE, WRITING);
-    return {
-      publish({ mode, link, map }) {
-        u32.set([mode === "native" ? 1 : 2, link, map], at + MODE);
-        const use = recordUse(arena, 4 * at);
-        Atomics.store(u32, at + STATE, READY);
-        return recordAt(arena, at, use);
-      },
-      drop: () => void Atomics.store(u32, at + STATE, 0),
-    };
+    if (Atomics.compareExchange(u32, at + STATE, 0, WRITING) !== 0) continue;
+    u32.set([netns, index, mode === "native" ? 1 : 2, link, map], at + NETNS);
+    const use = recordUse(arena, 4 * at);
+    Atomics.store(u32, at + STATE, READY);
+    return recordAt(arena, at, use);
   }
   return undefined;
 }
