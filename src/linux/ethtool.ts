@@ -1,5 +1,6 @@
 // What `ethtool` shows and sets, through its ioctl (linux/ethtool.h).
 import { MillraceError } from "../errors.js";
+import { lackOf } from "./capabilities.js";
 import { check, ERRNO, systemError } from "./errno.js";
 import { libc, loadKoffi } from "./libc.js";
 import { AF_INET, openSocket, SOCK_DGRAM } from "./socket.js";
@@ -23,7 +24,9 @@ function ethtool(name: string, command: Buffer, subject: string): void {
     ifreq.write(name.slice(0, 15), 0, "latin1");
     ifreq.writeBigUInt64LE(BigInt(loadKoffi().address(command)), 16);
     check(libc().ioctl(fd, SIOCETHTOOL, ifreq), "ioctl", subject, {
-      EPERM: "it needs CAP_NET_ADMIN (docs/privileges.md)",
+      get EPERM() {
+        return lackOf("CAP_NET_ADMIN");
+      },
       EOPNOTSUPP: "the interface's driver cannot do that",
       ENODEV: "`millrace ports --all` lists what there is",
     });

@@ -1,5 +1,6 @@
 // rtnetlink(7) and generic netlink: questions and orders to the kernel, answered at once; events as they come.
 import { MillraceError } from "../errors.js";
+import { lackOf } from "./capabilities.js";
 import { check, ERRNO, systemError } from "./errno.js";
 import { libc } from "./libc.js";
 import {
@@ -41,7 +42,9 @@ const RTMGRP_LINK = 1;
 const RECEIVE_BYTES = 256 * 1024;
 
 const HINTS = {
-  EPERM: "it needs CAP_NET_ADMIN: run with sudo, or give Node the capability (docs/privileges.md)",
+  get EPERM() {
+    return lackOf("CAP_NET_ADMIN");
+  },
   EEXIST: "an interface of that name is there already",
 };
 

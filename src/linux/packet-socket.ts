@@ -1,4 +1,5 @@
 // AF_PACKET sockets (packet(7), linux/if_packet.h) and what they ask of an interface (netdevice(7)).
+import { lackOf } from "./capabilities.js";
 import { check, type Hints, systemError } from "./errno.js";
 import { libc } from "./libc.js";
 import {
@@ -44,7 +45,9 @@ const VNET_HEADER = 10; // struct virtio_net_hdr
  */
 export function openPacketSocket(cooked: boolean, subject: string): number {
   return openSocket(AF_PACKET, cooked ? SOCK_DGRAM : SOCK_RAW, 0, subject, {
-    EPERM: "it needs CAP_NET_RAW: run as root, or setcap cap_net_raw+ep on the node binary",
+    get EPERM() {
+      return lackOf("CAP_NET_RAW");
+    },
   });
 }
 

@@ -1,6 +1,7 @@
 // TUN and TAP interfaces (Documentation/networking/tuntap.rst, linux/if_tun.h).
 import { closeSync, constants, openSync, readSync } from "node:fs";
 import { MillraceError } from "../errors.js";
+import { lackOf } from "./capabilities.js";
 import { check, ERRNO } from "./errno.js";
 import { libc } from "./libc.js";
 
@@ -44,7 +45,9 @@ export function openTap(name: string, { layer, multiQueue }: TapOptions, subject
     const flags = kind | IFF_NO_PI | IFF_VNET_HDR | (multiQueue ? IFF_MULTI_QUEUE : 0);
     new DataView(request.buffer).setUint16(16, flags, true);
     check(libc().ioctl(fd, TUNSETIFF, request), "ioctl TUNSETIFF", subject, {
-      EPERM: "it needs CAP_NET_ADMIN, or an interface that `ip tuntap add … user NAME` made for you",
+      get EPERM() {
+        return `${lackOf("CAP_NET_ADMIN")}, or attach to an interface that \`ip tuntap add … user NAME\` made for you`;
+      },
       EBUSY: "another program has it; multi=1 shares one that was made with several queues",
       EINVAL: "an interface of that name is there and is of another kind: other layer, other multi=",
     });
