@@ -166,6 +166,14 @@ function interfaceFindings(one: InterfaceInfo): Finding[] {
   const { link, xdp, numa } = one;
   const about = link.name;
   const findings: Finding[] = [];
+  if (!link.up)
+    findings.push(
+      limited(
+        about,
+        "it is down: xdp: cannot be opened, packet: waits until it is up",
+        `sudo ip link set dev ${link.name} up`,
+      ),
+    );
   if (link.xdp !== undefined)
     findings.push(
       no(

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { test } from "node:test";
-import { makeNamespaces, makeVeth, runIn, startIn } from "../kit/netns.js";
+import { ip, makeNamespaces, makeVeth, runIn, startIn } from "../kit/netns.js";
 
 const MAIN = new URL("../../lib/millrace.js", import.meta.url).pathname;
 
@@ -44,6 +44,10 @@ test("doctor is right with root, and names what is missing without", (t) => {
   assert.equal(about(rooted, "packet:")?.state, "ok");
   assert.equal(about(rooted, "xdp:")?.state, "ok");
   assert.match(about(rooted, "p0")?.mend ?? "", /ethtool -K PEER tx off gro off/);
+  ip("-n", names.a, "link", "set", "p0", "down");
+  const down = parse(runIn(names.a, command[0], ...command.slice(1)));
+  assert.equal(about(down, "p0")?.mend, "sudo ip link set dev p0 up");
+  ip("-n", names.a, "link", "set", "p0", "up");
 
   const plain = parse(runIn(names.a, NOBODY[0], ...NOBODY.slice(1), ...command));
   assert.equal(about(plain, "packet:")?.state, "no");
