@@ -11,6 +11,11 @@ import {
 } from "../flow/forward-workers.js";
 import type { Report } from "../flow/report.js";
 import { parseLocator } from "../ports/locator.js";
+import { seconds, wholeNumber } from "./options.js";
+import { stopOnSignals } from "./session.js";
+
+/** The arena has numbers for 63 threads: this one, and a few to spare. */
+const MOST_WORKERS = 60;
 
 interface ForwardArguments {
   readonly oneWay?: boolean;
@@ -35,7 +40,7 @@ export function addForwardCommand(program: Command): void {
     .option("--swap-mac", "swap source and destination hardware address")
     .option("--set-mac <destination[,source]>", "set the hardware addresses; either may be empty")
     .option("--filter <expression>", "only packets that match, in the language of pcap-filter(7)")
-    .option("--workers <n>", "threads, each with one queue of both ports", positive, 1)
+    .option("--workers <n>", "threads, each with one queue of both ports", wholeNumber(1, MOST_WORKERS), 1)
     .option("--cpus <list>", "processors to pin the workers to, in turn, as 0,2", cpuList)
     .addOption(
       new Option("--wait <how>", "how a worker waits for packets")
@@ -52,13 +57,6 @@ export function addForwardCommand(program: Command): void {
     .action(forward);
 }
 
-function positive(text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1 || value > 60)
-    throw new InvalidArgumentError("a whole number from 1 to 60 is wanted.");
-  return value;
-}
-
 function cpuList(text: string): readonly number[] {
   const cpus = text.split(",").map((cpu) => (cpu.trim() === "" ? Number.NaN : Number(cpu)));
   if (cpus.some((cpu) => !Number.isInteger(cpu) || cpu < 0))
@@ -66,14 +64,8 @@ function cpuList(text: string): readonly number[] {
   return cpus;
 }
 
-function seconds(text: string): number {
-  const value = Number(text);
-  if (text.trim() === "" || !(value > 0)) throw new InvalidArgumentError("a number of seconds is wanted.");
-  return value;
-}
-
 async function forward(from: string, to: string, options: ForwardArguments): Promise<void> {
-  const [destination, source] = (options.setMac ?? "").split(",");
+  const [destination, source, ...more] = (options.setMac ?? "").split(",");
   const kinds = [from, to].map((text) => parseLocator(text).kind);
   const task: ForwardTask = {
     from,
@@ -90,33 +82,40 @@ async function forward(from: string, to: string, options: ForwardArguments): Pro
     dropPrivileges: kinds.some((kind) => PRIVILEGED.has(kind)),
     cpus: options.cpus ?? [],
   };
-  if (options.setMac !== undefined && !destination && !source)
-    throw new MillraceError("ERR_USAGE", "--set-mac names no address", {
+  if (options.setMac !== undefined && ((!destination && !source) || more.length > 0))
+    throw new MillraceError("ERR_USAGE", `--set-mac ${options.setMac} is not one address or two`, {
       hint: "--set-mac 02:00:00:00:00:02, or ,02:00:00:00:00:01 for the source alone",
     });
-  const stop = new AbortController();
-  const end = () => stop.abort();
-  process.once("SIGINT", end);
-  process.once("SIGTERM", end);
+  const { until, stop, done } = stopOnSignals();
   let timer: NodeJS.Timeout | undefined;
   const opened = () => {
     process.stderr.write(`millrace: forwarding between ${from} and ${to}\n`);
-    if (options.duration !== undefined) timer = setTimeout(end, options.duration * 1000);
+    if (options.duration !== undefined) timer = setTimeout(stop, options.duration * 1000);
   };
   try {
-    if (options.workers === 1) {
-      const report = await runTask(task, stop.signal, opened);
-      process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : forwardText(report));
-      return;
-    }
-    const outcome = await runWorkers(task, options.workers, stop.signal, opened);
-    process.stdout.write(options.json ? `${workersJson(outcome)}\n` : workersText(outcome));
-    if (outcome.failure !== undefined) throw outcome.failure;
+    const failure = await forwardAndPrint(task, options, until, opened);
+    if (failure !== undefined) throw failure;
   } finally {
     clearTimeout(timer);
-    process.off("SIGINT", end);
-    process.off("SIGTERM", end);
+    done();
   }
+}
+
+/** Forwards and prints the report, also of what failed on the way; resolves with that failure. */
+async function forwardAndPrint(
+  task: ForwardTask,
+  { workers, json }: ForwardArguments,
+  until: AbortSignal,
+  opened: () => void,
+): Promise<unknown> {
+  if (workers === 1) {
+    const { report, failure } = await runTask(task, until, opened);
+    process.stdout.write(json ? `${JSON.stringify(report)}\n` : forwardText(report));
+    return failure;
+  }
+  const outcome = await runWorkers(task, workers, until, opened);
+  process.stdout.write(json ? `${workersJson(outcome)}\n` : workersText(outcome));
+  return outcome.failure;
 }
 
 /** Kinds whose capabilities are of use only while they open. */

@@ -59,17 +59,14 @@ function isFile(template: string): boolean {
 
 async function generate(locator: string, options: Options): Promise<void> {
   const rate = options.rate === undefined ? undefined : parseRate(options.rate);
-  const { until, done } = stopOnSignals();
+  const { until, stop, done } = stopOnSignals();
   const { template, duration } = options;
-  const limit = new AbortController();
-  const stop = () => limit.abort();
-  until.addEventListener("abort", stop, { once: true });
   const timer = duration === undefined ? undefined : setTimeout(stop, duration * 1000);
   const port = await openPort(locator, { direction: "out" });
   try {
     const generator = await createGenerator(port, {
       ...(template !== undefined && isFile(template) ? { file: template } : { template }),
-      ...{ sizes: options.size, flows: options.flows, rate, until: limit.signal },
+      ...{ sizes: options.size, flows: options.flows, rate, until },
       count: options.count ?? Number.POSITIVE_INFINITY,
     });
     try {

@@ -1,19 +1,24 @@
 import { InvalidArgumentError } from "commander";
 
-/** A whole number of at least `least`, as an option's parser. */
-export function wholeNumber(least: number): (text: string) => number {
+/** A whole number of at least `least`, and at most `most`, as an option's parser. */
+export function wholeNumber(least: number, most = Number.MAX_SAFE_INTEGER): (text: string) => number {
+  const range = most === Number.MAX_SAFE_INTEGER ? `from ${least} up` : `from ${least} to ${most}`;
   return (text) => {
     const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
-    if (!(value >= least && Number.isSafeInteger(value)))
-      throw new InvalidArgumentError(`${text} is not a whole number from ${least} up`);
+    if (!(value >= least && value <= most))
+      throw new InvalidArgumentError(`${text} is not a whole number ${range}`);
     return value;
   };
 }
 
+/** As long as a timer of Node's can be: beyond it goes off at once. */
+const MOST_SECONDS = 2_147_483;
+
 /** A number of seconds above 0. */
 export function seconds(text: string): number {
   const value = Number(text);
-  if (!(value > 0)) throw new InvalidArgumentError(`${text} is not a number of seconds`);
+  if (!(value > 0 && value <= MOST_SECONDS))
+    throw new InvalidArgumentError(`${text} is not a number of seconds, up to ${MOST_SECONDS}`);
   return value;
 }
 

@@ -9,8 +9,8 @@ export interface Telling {
   readonly dataOnStdout: boolean;
 }
 
-/** Aborts at the first SIGINT or SIGTERM; a second one ends the process as it would without us. */
-export function stopOnSignals(): { readonly until: AbortSignal; done(): void } {
+/** Aborts at the first SIGINT or SIGTERM, or stop(); a second one ends the process as it would without us. */
+export function stopOnSignals(): { readonly until: AbortSignal; stop(): void; done(): void } {
   const controller = new AbortController();
   const stop = () => {
     controller.abort();
@@ -22,7 +22,7 @@ export function stopOnSignals(): { readonly until: AbortSignal; done(): void } {
   };
   process.on("SIGINT", stop);
   process.on("SIGTERM", stop);
-  return { until: controller.signal, done };
+  return { until: controller.signal, stop, done };
 }
 
 /** Reports while a flow runs: JSON lines, or one line on a terminal. Returns what ends it. */

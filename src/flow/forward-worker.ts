@@ -15,10 +15,11 @@ parentPort?.once("message", () => stop.abort());
 process.once("exit", () => {
   if (lastWord !== undefined) tell({ report: lastWord() });
 });
-const report = await runTask(task, stop.signal, (last) => {
+const { report, failure } = await runTask(task, stop.signal, (last) => {
   lastWord = last;
   tell({ open: true });
 });
 lastWord = undefined;
 tell({ report });
+if (failure !== undefined) throw failure;
 parentPort?.close();

@@ -1,10 +1,16 @@
 import { Worker } from "node:worker_threads";
 import { MillraceError, reviveError } from "../errors.js";
-import { type ArenaMemory, type ArenaShare, shareArena } from "../memory/arena.js";
+import {
+  type ArenaMemory,
+  type ArenaShare,
+  DEFAULT_BYTES,
+  LARGEST_BYTES,
+  shareArena,
+} from "../memory/arena.js";
 import { sweepWorker } from "../memory/owners.js";
 import { parseLocator } from "../ports/locator.js";
 import { sweepAttachments } from "../ports/xdp/directory.js";
-import { defaultArena, memoryOf } from "./arena.js";
+import { type Arena, createArena, defaultArena, memoryOf } from "./arena.js";
 import { createForwarding, type ForwardStage } from "./forward.js";
 import type { MacRewrite } from "./forward-edge.js";
 import { openPort } from "./port.js";
@@ -56,15 +62,23 @@ export interface WorkerOutcome {
   readonly frames: number;
 }
 
+/** What one thread forwarded. */
+export interface TaskOutcome {
+  readonly report: Report;
+  /** Why it ended before it was told to; undefined: it did not. */
+  readonly failure: unknown;
+}
+
 /**
- * Opens the ports of a task and forwards until `until` aborts; resolves with the report when all is closed. `opened`
- * is given what ends the forwarding at once, for a thread that is about to die: its ports stay open.
+ * Opens the ports of a task and forwards until `until` aborts or a port fails; resolves when all is closed. Rejects
+ * when it cannot begin. `opened` is given what ends the forwarding at once, for a thread that is about to die: its
+ * ports stay open.
  */
 export async function runTask(
   task: ForwardTask,
   until: AbortSignal,
   opened: (lastWord: () => Report) => void,
-): Promise<Report> {
+): Promise<TaskOutcome> {
   const stage = await loadStage(task.module);
   if (task.cpus.length > 0) await pin(task.cpus[0]);
   const [first, second] = task.oneWay ? (["in", "out"] as const) : (["both", "both"] as const);
@@ -77,21 +91,23 @@ export async function runTask(
       ...(task.oneWay ? {} : filter),
     });
     try {
-      if (task.dropPrivileges) await dropAll();
+      if (task.dropPrivileges) (await loadDropAll())();
       const { oneWay, wait, rewrite } = task;
       const forwarding = createForwarding(a, b, { oneWay, wait, rewrite, stage, until });
       opened(() => {
         forwarding.close();
         return reportOf(forwarding.sums());
       });
+      let failure: unknown;
       try {
         await forwarding.run();
-      } finally {
-        forwarding.close();
-        await a.close();
-        await b.close();
+      } catch (error) {
+        failure = error;
       }
-      return reportOf(forwarding.sums());
+      forwarding.close();
+      await a.close();
+      await b.close();
+      return { report: reportOf(forwarding.sums()), failure };
     } finally {
       await b.close();
     }
@@ -105,9 +121,9 @@ async function pin(cpu: number): Promise<void> {
   pinThread(cpu);
 }
 
-async function dropAll(): Promise<void> {
-  const { dropCapabilities } = await import("../linux/capabilities.js");
-  dropCapabilities();
+/** What gives up every capability of the calling thread. */
+async function loadDropAll(): Promise<() => void> {
+  return (await import("../linux/capabilities.js")).dropCapabilities;
 }
 
 async function loadStage(url: string | undefined): Promise<ForwardStage | undefined> {
@@ -168,7 +184,7 @@ export async function runWorkers(
   until: AbortSignal,
   opened: () => void,
 ): Promise<WorkersOutcome> {
-  const arena = memoryOf(defaultArena());
+  const arena = memoryOf(arenaFor(task, count));
   const millrace = shareArena(arena);
   const tasks = Array.from({ length: count }, (_, index) => ({
     ...task,
@@ -178,11 +194,14 @@ export async function runWorkers(
   }));
   const stop = new AbortController();
   const either = AbortSignal.any([until, stop.signal]);
+  const dropAll = task.dropPrivileges ? await loadDropAll() : () => {};
   let open = 0;
   let first: unknown;
   const started = () => {
     open++;
-    if (open === count) opened();
+    if (open < count) return;
+    dropAll(); // each thread has its own: the workers have given up theirs
+    opened();
   };
   const workers = await Promise.all(
     tasks.map(async (one, index) => {
@@ -195,6 +214,13 @@ export async function runWorkers(
   if (open < count && first !== undefined) throw first;
   const reports = workers.flatMap(({ report }) => (report === undefined ? [] : [report]));
   return { report: mergeReports(reports), workers, failure: first };
+}
+
+/** An eighth of the default arena holds the rings of two packet: ports; there are more with several workers. */
+function arenaFor({ from, to }: ForwardTask, count: number): Arena {
+  const rings = count * [from, to].filter((text) => parseLocator(text).kind === "packet").length;
+  if (rings <= 2) return defaultArena();
+  return createArena({ bytes: Math.min(LARGEST_BYTES, (DEFAULT_BYTES / 2) * rings) });
 }
 
 function runWorker(

@@ -11,7 +11,7 @@ import { addAll, isKernelDrop } from "./account.js";
 import { createEdge, type ForwardEdge, type MacRewrite } from "./forward-edge.js";
 import type { OpenPort } from "./port.js";
 import { emptySums, type Sums } from "./report.js";
-import { nextTurn, type Wait } from "./source.js";
+import { nextTurn, SPINS, TURN_BUDGET_MS, TURNS, type Wait } from "./source.js";
 import { createTally, type Tally } from "./tally.js";
 
 /** A user's code between two ports: it may drop, rewrite, clone; what it leaves alone is sent on. */
@@ -54,10 +54,6 @@ export interface Forwarding {
 }
 
 const DESCRIPTORS = 2048;
-const SPINS = 64;
-const TURNS = 20;
-/** No turn of the event loop takes more than this, in milliseconds. */
-const TURN_BUDGET_MS = 4;
 /** How long a changed MTU may go unnoticed. */
 const MTU_LOOK_MS = 1000;
 // Between two looks at the clock:

@@ -61,7 +61,7 @@ export async function createGenerator(port: OpenPort, options: GenerateOptions):
   try {
     if (options.file === undefined) makePackets(port, model, options);
     else await loadPackets(memory, model, options.file, options.until);
-    sending.edge(model);
+    sending.edge.fit(model);
   } catch (error) {
     close();
     throw error;

@@ -104,7 +104,7 @@ async function playOnce(
       sending.created += packets;
       filter?.apply(burst);
       try {
-        sending.edge(burst);
+        sending.edge.fit(burst);
         await send(packets);
       } finally {
         arena.kernels.burstVerdict(burst, VERDICT_ASIDE, VERDICT_PASS);

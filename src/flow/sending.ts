@@ -4,9 +4,9 @@ import type { ArenaMemory } from "../memory/arena.js";
 import { createBurst, destroyBurst, throwFault } from "../memory/burst.js";
 import { reasonsOf } from "../packet/context.js";
 import type { PortDriver } from "../ports/port.js";
-import { createEdge } from "./forward-edge.js";
+import { createEdge, type ForwardEdge } from "./forward-edge.js";
 import type { PortFilter } from "./port-filter.js";
-import { nextTurn } from "./source.js";
+import { nextTurn, TURN_BUDGET_MS } from "./source.js";
 import { createTally, type Tally } from "./tally.js";
 
 /** Packets that a command sends of its own accord. created = transmitted + Σ dropped + held. */
@@ -28,21 +28,18 @@ export interface Sending {
   readonly driver: PortDriver;
   readonly burst: number;
   readonly tally: Tally;
-  /** Makes the packets such that the port takes them; what it cannot take is dropped under a reason. */
-  readonly edge: (burst: number) => void;
+  /** To be asked to fit() packets before they are sent; what the port cannot take is dropped under a reason. */
+  readonly edge: ForwardEdge;
   readonly until: AbortSignal;
   created: number;
   readonly started: number;
   turn: number;
 }
 
-/** No turn of the event loop takes more than this, in milliseconds. */
-const TURN_BUDGET_MS = 4;
-
 export function createSending(arena: ArenaMemory, driver: PortDriver, until: AbortSignal): Sending {
   return {
     ...{ arena, driver, until, burst: createBurst(arena, DESCRIPTORS), tally: createTally(arena) },
-    ...{ edge: createEdge(arena, driver.can, { swap: false }).fit, created: 0 },
+    ...{ edge: createEdge(arena, driver.can, { swap: false }), created: 0 },
     ...{ started: performance.now(), turn: performance.now() },
   };
 }
@@ -85,5 +82,6 @@ export function sendReport(sending: Sending): SendReport {
 export function closeSending(sending: Sending): void {
   releaseSending(sending);
   destroyBurst(sending.arena, sending.burst);
+  sending.edge.close();
   sending.tally.close();
 }

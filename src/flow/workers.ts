@@ -1,7 +1,9 @@
 import { Worker } from "node:worker_threads";
 import { MillraceError, reviveError } from "../errors.js";
-import { shareArena } from "../memory/arena.js";
+import { type ArenaMemory, shareArena } from "../memory/arena.js";
 import { sweepWorker } from "../memory/owners.js";
+import { freeRegionBytes } from "../memory/region.js";
+import { parseLocator } from "../ports/locator.js";
 import { sweepAttachments } from "../ports/xdp/directory.js";
 import { defaultArena, memoryOf } from "./arena.js";
 import { createDistributor, type Distributor } from "./distribute.js";
@@ -65,7 +67,7 @@ export async function workers<Data = undefined>(
   const spreads = count > 1 && !hasQueues(locator);
   const { count: _, cpus, key, data, arena: __, ...openOptions } = options;
   const port = spreads ? await openPort(locator, options) : undefined;
-  const names = Array.from({ length: count }, (_, index) => nameFor(locator, index, count, port));
+  const names = Array.from({ length: count }, (_, index) => nameFor(memory, locator, index, count, port));
   const loops = port === undefined ? [] : await Promise.all(names.map((name) => openPort(name, options)));
   let distributor: Distributor | undefined;
   const members = names.map((name, index): Member => {
@@ -150,11 +152,27 @@ export async function workers<Data = undefined>(
   };
 }
 
-function nameFor(locator: string, index: number, count: number, port: OpenPort | undefined): string {
-  if (port === undefined) return count === 1 ? locator : locatorForWorker(locator, index);
+function nameFor(
+  memory: ArenaMemory,
+  locator: string,
+  index: number,
+  count: number,
+  port: OpenPort | undefined,
+): string {
+  if (port === undefined)
+    return count === 1 ? locator : `${locatorForWorker(locator, index)}${ringShare(memory, locator, count)}`;
   const link = { EN10MB: "ether", DATAGRAM: "datagram" }[String(port.can.linkType)] ?? "raw";
   return `loop:workers-${process.pid}-${loopNames++}-${index}?link=${link}`;
 }
+
+/** What gives each worker a packet: ring as large as the others', where the arena has no room for the usual ones. */
+function ringShare(memory: ArenaMemory, locator: string, count: number): string {
+  const { kind, parameters } = parseLocator(locator);
+  const each = Math.floor(freeRegionBytes(memory) / 2 / count / 1024);
+  return kind !== "packet" || parameters.has("buffer") || each >= USUAL_RING_KIB ? "" : `&buffer=${each}`;
+}
+/** Of packet: without buffer=. */
+const USUAL_RING_KIB = 8192;
 
 function startMember(seed: WorkerSeed, onDeath: (member: Member) => void): Member {
   const thread = new Worker(new URL("./worker-entry.js", import.meta.url), { workerData: seed });

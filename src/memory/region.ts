@@ -40,10 +40,20 @@ export function reserveRegion(arena: ArenaMemory, bytes: number): number {
       "ERR_MEMORY",
       `the arena has no ${bytes} contiguous bytes left for rings and tables`,
       {
-        hint: "make a larger arena, or open fewer ports",
+        hint: "make a larger arena, or open fewer ports or ones with smaller rings",
       },
     );
   return word(CONTROL_REGIONS) + page * 2 ** REGION_PAGE_SHIFT;
+}
+
+/** Bytes of the arena's regions that nobody has at this moment. */
+export function freeRegionBytes(arena: ArenaMemory): number {
+  const first = arena.u32[(arena.control + CONTROL_PAGES) >>> 2] >>> 2;
+  const count = arena.u32[(arena.control + CONTROL_PAGE_COUNT) >>> 2];
+  const free = arena.u32
+    .subarray(first, first + count)
+    .reduce((sum, owner) => sum + (owner === 0 ? 1 : 0), 0);
+  return free * 2 ** REGION_PAGE_SHIFT;
 }
 
 /** Returns a region of `bytes` bytes. Nothing foreign may be mapped over it any more. */

@@ -15,6 +15,7 @@ import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { MAIN, makeLan } from "../kit/lan.js";
 import { makeNamespaces, makeVeth, outputOf, runIn, startIn } from "../kit/netns.js";
+import { until } from "../kit/until.js";
 
 function folder(t: TestContext): string {
   const path = mkdtempSync(join(tmpdir(), "millrace-capture-"));
@@ -49,14 +50,6 @@ function told(child: ChildProcess, pattern: RegExp): Promise<string> {
     child.once("exit", (code) => reject(new Error(`ended with ${code} before ${pattern}: ${text}`)));
   });
   return within(() => `${pattern}: ${text}`, line);
-}
-
-async function until(what: () => string, holds: () => boolean): Promise<void> {
-  const deadline = Date.now() + LIMIT;
-  while (!holds()) {
-    assert.ok(Date.now() < deadline, `waited ${LIMIT} ms for ${what()}`);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
 }
 
 /** tcpdump forgets at SIGINT what it has not read yet: it gets its time, until its file grows no more. */
@@ -187,7 +180,7 @@ test("SIGUSR1 tells the counts, and SIGKILL leaves a file that can be read", asy
   runIn(lan.a, "ping", "-c", "10", "-i", "0.01", "10.9.1.2");
   const lines = () => spawnSync("tcpdump", ["-r", file], { encoding: "utf8" }).stdout;
   await until(
-    () => `20 packets in the file: ${lines()}`,
+    () => `20 packets are in the file: ${lines()}`,
     () => lines().split("\n").length >= 21,
   );
   child.kill("SIGUSR1");
@@ -296,7 +289,7 @@ test("-z is run with each finished file", async (t) => {
   const { status, stderr } = millrace("capture", "-r", recorded, "-w", file, "-z", "gzip");
   assert.equal(status, 0, stderr);
   await until(
-    () => `gzip: ${readdirSync(dir)}`,
+    () => `gzip has done its work: ${readdirSync(dir)}`,
     () => existsSync(`${file}.gz`) && !existsSync(file),
   );
   assert.equal(

@@ -8,8 +8,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { imbalance, type Report } from "../../src/flow/report.js";
-import { type Lan, MAIN, makeLan, packetsAt, startForward, startMillrace, until } from "../kit/lan.js";
-import { ip, removeNamespace, runIn } from "../kit/netns.js";
+import { type Lan, MAIN, makeLan, packetsAt, startForward, startMillrace } from "../kit/lan.js";
+import { ip, outputOf, removeNamespace, runIn, startIn } from "../kit/netns.js";
+import { until } from "../kit/until.js";
 
 const KINDS = ["xdp", "packet"] as const;
 
@@ -50,12 +51,12 @@ for (const kind of KINDS)
     const lan = makeLan(t);
     if (lan === undefined) return;
     const forward = await startForward(t, lan, `${kind}:v0`, `${kind}:v1`);
-    await until(() => answers(lan.client));
+    await until("pings are answered", () => answers(lan.client));
     for (const name of ["v0", "v1"]) {
       ip("-n", lan.middle, "link", "set", name, "down");
       assert.ok(!answers(lan.client));
       ip("-n", lan.middle, "link", "set", name, "up");
-      await until(() => answers(lan.client));
+      await until("pings are answered", () => answers(lan.client));
     }
     balanced(await forward.report());
   });
@@ -70,13 +71,13 @@ for (const kind of KINDS)
     setMtu("1500");
     const forward = await startForward(t, lan, `${kind}:v0`, `${kind}:v1`);
     const large = ["-s", "2900", "-M", "dont"];
-    await until(() => answers(lan.client));
+    await until("pings are answered", () => answers(lan.client));
     assert.ok(!answers(lan.client, ...large));
     setMtu("3000");
-    await until(() => answers(lan.client, ...large));
+    await until("large pings are answered", () => answers(lan.client, ...large));
     setMtu("1500");
     // A veth takes what is too long for its own end, if the other end has room for it.
-    await until(() => {
+    await until("nothing large comes through", () => {
       const before = packetsAt(lan.server, "e0").rx;
       assert.ok(!answers(lan.client, ...large));
       return packetsAt(lan.server, "e0").rx === before;
@@ -87,15 +88,35 @@ for (const kind of KINDS)
   });
 
 for (const kind of KINDS)
-  test(`${kind}: an interface that vanishes with its namespace ends in one clear error`, async (t) => {
-    const lan = makeLan(t);
+  for (const workers of ["1", "2"])
+    test(`${kind}: an interface that vanishes with its namespace ends ${workers} worker(s) in one clear error, and in a report`, async (t) => {
+      const lan = makeLan(t, { queues: 2 });
+      if (lan === undefined) return;
+      const forward = await startForward(t, lan, `${kind}:v0`, `${kind}:v1`, "--workers", workers);
+      await until("pings are answered", () => answers(lan.client));
+      removeNamespace(lan.client); // and e0 in it, and with that v0
+      assert.equal(await forward.ended, 1);
+      assertOneError(forward.said(), new RegExp(`millrace: .*${kind}:v0.*the interface is gone`));
+      assert.doesNotMatch(ip("-n", lan.middle, "-d", "link"), /xdp/);
+      const { transmitted } = balanced(JSON.parse(forward.printed()));
+      assert.ok(transmitted.packets >= 2, "the ping and its answer");
+    });
+
+for (const kind of KINDS)
+  test(`${kind}: what sends to an interface that vanishes ends in one clear error, and in a report`, async (t) => {
+    const lan = makeLan(t, { silent: true });
     if (lan === undefined) return;
-    const forward = await startForward(t, lan, `${kind}:v0`, `${kind}:v1`);
-    await until(() => answers(lan.client));
-    removeNamespace(lan.client); // and e0 in it, and with that v0
-    assert.equal(await forward.ended, 1);
-    assertOneError(forward.said(), new RegExp(`millrace: .*${kind}:v0.*the interface is gone`));
-    assert.doesNotMatch(ip("-n", lan.middle, "-d", "link"), /xdp/);
+    const generate = startIn(t, lan.middle, process.execPath, MAIN, "generate", `${kind}:v1`, "--json");
+    const output = outputOf(generate);
+    output.catch(() => {}); // looked at below
+    await until("packets come", () => packetsAt(lan.server, "e0").rx > 1000);
+    removeNamespace(lan.server); // and e0 in it, and with that v1
+    const said = await output.then(String, ({ message }: Error) => message);
+    assertOneError(said, new RegExp(`ended with 1: [^]*millrace: .*${kind}:v1.*the interface is gone`));
+    const report = JSON.parse(/\{"created".*\}/.exec(said)?.[0] ?? "{}");
+    const dropped: number[] = Object.values(report.dropped);
+    const sum = dropped.reduce((total, packets) => total + packets, 0);
+    assert.equal(report.created, report.transmitted.packets + sum + report.held, said);
   });
 
 test("a capture whose interface vanishes closes its file and says why", async (t) => {
@@ -106,7 +127,7 @@ test("a capture whose interface vanishes closes its file and says why", async (t
   const sent = blast(lan, 100);
   const read = () =>
     spawnSync("tshark", ["-r", file, "-T", "fields", "-e", "frame.len"], { encoding: "utf8" });
-  await until(() => read().stdout.split("\n").length === sent + 1);
+  await until(`${sent} packets are in the file`, () => read().stdout.split("\n").length === sent + 1);
   removeNamespace(lan.client); // and e0 in it, and with that v0
   assert.equal(await capture.ended, 1);
   assertOneError(capture.said(), /millrace: packet:v0: the interface is gone/);
@@ -122,17 +143,18 @@ test("a namespace that is deleted under a forward lives on until the forward end
   if (lan === undefined) return;
   const forward = await startForward(t, lan, "xdp:v0", "packet:v1");
   removeNamespace(lan.middle);
-  await until(() => answers(lan.client));
+  await until("pings are answered", () => answers(lan.client));
   balanced(await forward.report());
-  await until(() => !answers(lan.client)); // and its interfaces went with it
+  await until("pings stay unanswered", () => !answers(lan.client)); // and its interfaces went with it
 });
 
 test("two processes cannot have one queue: the second says who has it, the first goes on", async (t) => {
-  const lan = makeLan(t);
+  const lan = makeLan(t, { queues: 2 });
   if (lan === undefined) return;
   const forward = await startForward(t, lan, "xdp:v0", "xdp:v1");
   const others = [
     ["forward", "xdp:v0", "null:", "--one-way"],
+    ["forward", "xdp:v0", "null:", "--one-way", "--workers", "2"],
     ["capture", "xdp:v1?mode=generic"],
   ];
   for (const args of others) {
@@ -141,7 +163,7 @@ test("two processes cannot have one queue: the second says who has it, the first
     assert.equal(second.status, 1, second.stderr);
     assertOneError(second.stderr, /v[01]: XDP program \d+ \(native\) is attached already/);
   }
-  await until(() => answers(lan.client));
+  await until("pings are answered", () => answers(lan.client));
   balanced(await forward.report());
 });
 
@@ -180,7 +202,7 @@ for (const [kind, block, unblock] of [
       if (recovers) {
         const [again, ...arguments_] = unblock;
         runIn(lan.middle, again, ...arguments_);
-        await until(() => {
+        await until("packets come through again", () => {
           const before = packetsAt(lan.server, "e0").rx;
           sent += blast(lan, 10);
           return packetsAt(lan.server, "e0").rx > before;
@@ -249,7 +271,7 @@ test("a worker that dies ends the forward: the others in good order, with an err
   );
   const ports = ["xdp:v0", "xdp:v1"];
   const forward = await startForward(t, lan, ...ports, "--workers", "2", "--transform", module);
-  await until(() => answers(lan.client));
+  await until("pings are answered", () => answers(lan.client));
   answers(lan.client, "-s", "1200");
   assert.equal(await forward.ended, 1, forward.said());
   assertOneError(
@@ -285,6 +307,6 @@ for (const ports of [
     const ended = once(child, "exit");
     child.kill("SIGKILL");
     await ended;
-    await until(() => !meanwhile.test(links()) && !/promiscuity [1-9]/.test(links()));
+    await until("nothing is left", () => !meanwhile.test(links()) && !/promiscuity [1-9]/.test(links()));
     assert.equal(links(), before);
   });

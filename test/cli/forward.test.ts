@@ -117,17 +117,22 @@ for (const workers of ["1", "2"])
     assert.equal(imbalance(report), 0, result.stdout);
   });
 
-test("two workers forward two queues each", async (t) => {
-  const lan = makeLan(t, { queues: 2 });
-  if (lan === undefined) return;
-  const forward = await startForward(t, lan, "xdp:v0", "xdp:v1", "--workers", "2");
-  await startIperf(t, lan.server);
-  const result = JSON.parse(runIn(lan.client, "iperf3", "-J", "-c", "10.7.0.2", "-n", "10M", "-P", "8"));
-  assert.equal(result.error, undefined);
-  const report = await forward.report();
-  assert.equal(imbalance(report), 0, JSON.stringify(report));
-  assert.equal(report.mode.length, 4, "two ports of two workers");
-});
+for (const [from, to, mtu, workers] of [
+  ["xdp:v0", "xdp:v1", 1500, 2],
+  ["packet:v0", "packet:v1", 9000, 2],
+  ["packet:v0?delay=1", "packet:v1", 1500, 8],
+] as const)
+  test(`${workers} workers forward between queues of ${from} and ${to}, MTU ${mtu}`, async (t) => {
+    const lan = makeLan(t, { queues: 2, mtu });
+    if (lan === undefined) return;
+    const forward = await startForward(t, lan, from, to, "--workers", String(workers));
+    await startIperf(t, lan.server);
+    const result = JSON.parse(runIn(lan.client, "iperf3", "-J", "-c", "10.7.0.2", "-n", "10M", "-P", "8"));
+    assert.equal(result.error, undefined);
+    const report = await forward.report();
+    assert.equal(imbalance(report), 0, JSON.stringify(report));
+    assert.equal(report.mode.length, 2 * workers, "two ports of each worker");
+  });
 
 test("a module drops and rewrites on the way, and what it drops is counted under its reason", async (t) => {
   const lan = makeLan(t);

@@ -5,7 +5,8 @@ import { once } from "node:events";
 import { readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 import { threadCpus } from "../../src/linux/thread.js";
-import { MAIN, until } from "../kit/lan.js";
+import { MAIN } from "../kit/lan.js";
+import { until } from "../kit/until.js";
 
 /** The CPUs that each thread of a process may run on, as in `0-1`. */
 function cpusOfThreads(pid: number): string[] {
@@ -28,7 +29,10 @@ for (const workers of [1, 2, 3])
     child.stderr.on("data", (text) => {
       told += text;
     });
-    await until(() => told.includes("forwarding between"));
+    await until(
+      () => `it forwards: ${told}`,
+      () => told.includes("forwarding between"),
+    );
     const lists = cpusOfThreads(child.pid ?? 0);
     const on = (cpu: number) => lists.filter((one) => one === String(cpu)).length;
     if (first === last) assert.ok(on(first) >= workers, lists.join(" "));

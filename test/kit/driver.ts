@@ -87,11 +87,14 @@ export function createBench(bytes = 32 * 2 ** 20): Bench {
     while (next < packets.length) {
       while (next < packets.length && put(packets[next], pieces, peer, flags)) next++;
       const all = arena.u32[(out + BURST_PACKETS) >>> 2];
-      for (let sent = 0; sent < all; ) {
-        sent = port.send(out, sent);
-        if (sent < all) await port.writable(AbortSignal.timeout(5000));
+      try {
+        for (let sent = 0; sent < all; ) {
+          sent = port.send(out, sent);
+          if (sent < all) await port.writable(AbortSignal.timeout(60_000));
+        }
+      } finally {
+        throwFault(arena, out, arena.kernels.burstRelease(out, 0));
       }
-      throwFault(arena, out, arena.kernels.burstRelease(out, 0));
     }
   }
 

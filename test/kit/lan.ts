@@ -96,11 +96,6 @@ export async function startForward(t: TestContext, lan: Lan, ...args: readonly s
   return { ...running, report };
 }
 
-/** Waits until something holds: for ever, or until the test runs out of time. */
-export async function until(holds: () => boolean): Promise<void> {
-  while (!holds()) await new Promise((resolve) => setTimeout(resolve, 20));
-}
-
 /** Packets that the kernel counted on an interface. */
 export function packetsAt(namespace: string, name: string): { readonly rx: number; readonly tx: number } {
   const { rx, tx } = JSON.parse(ip("-n", namespace, "-s", "-j", "link", "show", "dev", name))[0].stats64;

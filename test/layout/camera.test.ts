@@ -13,8 +13,9 @@ import type { Chunk } from "../../src/flow/chunk.js";
 import { flow } from "../../src/flow/flow.js";
 import { imbalance, type Report } from "../../src/flow/report.js";
 import { makeNamespaces, makeVeth, startIn } from "../kit/netns.js";
+import { until } from "../kit/until.js";
 import { CAMERA_ADDRESS, gatherOptions, ofCamera } from "./camera-stream.js";
-import { type CapturedDatagram, datagramsSent, readDatagrams, record, until } from "./capture.js";
+import { type CapturedDatagram, datagramsSent, readDatagrams, record } from "./capture.js";
 
 const CAMERA = "arv-fake-gv-camera-0.8";
 const RECEIVER = "arv-camera-test-0.8";

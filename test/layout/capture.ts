@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import type { TestContext } from "node:test";
 import { runIn, startIn } from "../kit/netns.js";
+import { until } from "../kit/until.js";
 
 export interface CapturedDatagram {
   /** The sender's address. */
@@ -41,14 +42,6 @@ export function datagramsSent(namespace: string): number {
     .filter((line) => line.startsWith("Udp:"))
     .map((line) => line.split(/\s+/));
   return Number(values[names.indexOf("OutDatagrams")]);
-}
-
-/** Polls until something holds; two minutes at most. */
-export async function until(what: string, holds: () => boolean): Promise<void> {
-  for (const end = Date.now() + 120_000; !holds(); ) {
-    if (Date.now() > end) throw new Error(`waited in vain until ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
 }
 
 /**

@@ -14,7 +14,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { until } from "./capture.js";
+import { until } from "../kit/until.js";
 
 const main = fileURLToPath(new URL("../../lib/millrace.js", import.meta.url));
 /** So few that the smallest receive buffer holds all datagrams, however late GStreamer reads them. */

@@ -13,7 +13,8 @@ import { flow } from "../../src/flow/flow.js";
 import type { GatherOptions } from "../../src/flow/gather-options.js";
 import { openPort } from "../../src/flow/port.js";
 import { ip, makeNamespaces, makeVeth, runIn } from "../kit/netns.js";
-import { datagramsSent, record, until } from "./capture.js";
+import { until } from "../kit/until.js";
+import { datagramsSent, record } from "./capture.js";
 
 const WIDTH = 320;
 const HEIGHT = 240;

@@ -8,9 +8,10 @@ import { type TestContext, test } from "node:test";
 import fc from "fast-check";
 import { CHECKSUM_PARTIAL } from "../../src/kernels/structs.js";
 import { udpFrame } from "../device/ipv4-frames.js";
-import { packetsAt, until } from "../kit/lan.js";
+import { packetsAt } from "../kit/lan.js";
 import { ip, runIn, startIn } from "../kit/netns.js";
 import { bench, frame, pair } from "../kit/pair.js";
+import { until } from "../kit/until.js";
 import { readPcap } from "../packet/captures.js";
 
 /** Has tcpdump record `count` packets that come in at `vb`; what that returns resolves with them. */
@@ -44,7 +45,10 @@ async function record(
     told += text;
   });
   const ended = once(tcpdump, "close");
-  await until(() => told.includes("listening on"));
+  await until(
+    () => `tcpdump listens: ${told}`,
+    () => told.includes("listening on"),
+  );
   return async () => {
     await ended;
     return readPcap(file).packets.map((packet) => new Uint8Array(packet));
@@ -157,7 +161,10 @@ test("an interface that is down refuses each packet, counted, and takes them whe
   assert.equal(sink.counters().errors?.ENETDOWN, 40);
   assert.equal(sink.counters().transmitted.packets, 40);
   ip("-n", names.one, "link", "set", "va", "up");
-  await until(() => JSON.parse(ip("-n", names.two, "-j", "link", "show", "vb"))[0].operstate === "UP");
+  await until(
+    "vb is up",
+    () => JSON.parse(ip("-n", names.two, "-j", "link", "show", "vb"))[0].operstate === "UP",
+  );
   const seen = await record(t, names.two, frames.length);
   await send(sink, frames);
   assert.deepEqual(await seen(), frames);

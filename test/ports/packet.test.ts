@@ -11,9 +11,10 @@ import {
   META_WIRE_LENGTH,
 } from "../../src/kernels/structs.js";
 import { pattern, pump } from "../kit/driver.js";
-import { MAIN, packetsAt, until } from "../kit/lan.js";
+import { MAIN, packetsAt } from "../kit/lan.js";
 import { ip, makeNamespaces, makeVeth, outputOf, runIn, startIn } from "../kit/netns.js";
 import { bench, frame, pair } from "../kit/pair.js";
+import { until } from "../kit/until.js";
 
 /** Keeps a namespace's kernel from talking on an interface (or, "default", on any made later) of its own accord. */
 function disableIpv6(namespace: string, name: string): void {
@@ -205,7 +206,10 @@ test("nothing that a filter does not want comes out, however much comes in while
   flood.stderr?.on("data", (text) => {
     told += text;
   });
-  await until(() => told.includes("forwarding between"));
+  await until(
+    () => `it forwards: ${told}`,
+    () => told.includes("forwarding between"),
+  );
   // ldh [12]; jeq #0x88b5, 0, 1; ret #262144; ret #0
   const program = [
     [0x28, 0, 0, 12],
@@ -218,7 +222,7 @@ test("nothing that a filter does not want comes out, however much comes in while
   for (let round = 0; round < 20; round++) {
     const { rx } = packetsAt(names.two, "vb");
     const source = await open(`packet:vb?delay=${5 * (round % 2)}`, "in", names.two, async (port) => {
-      await until(() => packetsAt(names.two, "vb").rx > rx + 1000);
+      await until("the flood comes", () => packetsAt(names.two, "vb").rx > rx + 1000);
       port.attachFilter?.(program);
     });
     const frames = Array.from({ length: 10 }, (_, index) => frame(100, index));
@@ -282,13 +286,37 @@ test("sockets of one fanout group share the traffic", async (t) => {
   assert.ok(one.length > 100 && two.length > 100);
 });
 
+test("ports share what their arena has for rings: none is refused, and each receives and sends", async (t) => {
+  const names = pair(t, 9000);
+  if (names === undefined) return;
+  const { open, send, receive } = bench(t);
+  const sources = [];
+  for (let index = 0; index < 6; index++)
+    sources.push(await open(`packet:vb?delay=${index % 2}`, "both", names.two));
+  const sink = await open("packet:va", "out", names.one);
+  const frames = Array.from({ length: 20 }, (_, index) => frame(100 + 450 * index, index));
+  await send(sink, frames);
+  for (const source of sources)
+    assert.deepEqual(
+      (await receive(source, frames.length)).map(({ bytes }) => new Uint8Array(bytes)),
+      frames,
+    );
+  const back = await open("packet:va", "in", names.one);
+  for (const source of sources) {
+    await send(source, frames);
+    assert.equal((await receive(back, frames.length)).length, frames.length);
+  }
+  // A ring of a size that was asked for is made that large or not at all.
+  await assert.rejects(open("packet:vb?buffer=16384", "in", names.two), { code: "ERR_MEMORY" });
+});
+
 test("an interface that goes down is waited for; one that is gone ends the port with one clear error", async (t) => {
   const names = pair(t);
   if (names === undefined) return;
   const { open, send, receive } = bench(t);
   const source = await open("packet:vb", "in", names.two);
   const sink = await open("packet:va", "out", names.one);
-  const waiting = source.readable(AbortSignal.timeout(5000));
+  const waiting = source.readable(AbortSignal.timeout(60_000));
   ip("-n", names.two, "link", "set", "vb", "down");
   await sleep(50);
   ip("-n", names.two, "link", "set", "vb", "up");
@@ -301,12 +329,16 @@ test("an interface that goes down is waited for; one that is gone ends the port 
   await waiting;
   assert.equal((await receive(source, 1)).length, 1);
   assert.equal(source.counters().errors?.ENETDOWN, 1);
-  const gone = assert.rejects(source.readable(AbortSignal.timeout(5000)), (error: Error) => {
+  const gone = assert.rejects(source.readable(AbortSignal.timeout(60_000)), (error: Error) => {
     assert.match(error.message, /packet:vb: the interface is gone/);
     return true;
   });
   ip("-n", names.two, "link", "del", "vb");
   await gone;
+  await assert.rejects(send(sink, [frame(100)]), {
+    code: "ENODEV",
+    message: /packet:va: the interface is gone/,
+  });
 });
 
 test("what cannot be opened says why", async (t) => {

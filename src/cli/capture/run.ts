@@ -1,7 +1,7 @@
 import { MillraceError } from "../../errors.js";
 import { type Arena, createArena } from "../../flow/arena.js";
 import { type OpenPort, openPort } from "../../flow/port.js";
-import { nextTurn } from "../../flow/source.js";
+import { nextTurn, TURN_BUDGET_MS } from "../../flow/source.js";
 import { BURST_METAS, META_SIZE, META_VERDICT, VERDICT_PASS } from "../../kernels/structs.js";
 import { DEFAULT_BYTES, LARGEST_BYTES } from "../../memory/arena.js";
 import { createBurstView } from "../../packet/burst.js";
@@ -42,8 +42,6 @@ const RING_KIB = 32_768;
 const BESIDE_RING = 16 * 2 ** 20;
 /** Milliseconds in which the kernel has handed over what it had: its timer, and its own delay. */
 const LAST_DELAY = RING_DELAY + 100;
-/** Milliseconds without a turn of the event loop. */
-const TURN_BUDGET = 4;
 
 /** Packets as the closing lines count them. */
 interface Counts {
@@ -196,13 +194,13 @@ async function pumpRecords(
     while (!until.aborted && !enough()) {
       const packets = await take();
       const asked = performance.now();
-      if (asked - turned > TURN_BUDGET) await nextTurn();
+      if (asked - turned > TURN_BUDGET_MS) await nextTurn();
       else if (packets > 0) continue;
       // Blocks come late anyway: looking again and again would only cost.
       else if (wait === "busy") await nextTurn();
       else await driver.readable(until).catch(unlessAborted(until));
       // What was ready at once was no turn of the event loop.
-      if (performance.now() - asked > 1 || asked - turned > TURN_BUDGET) turned = performance.now();
+      if (performance.now() - asked > 1 || asked - turned > TURN_BUDGET_MS) turned = performance.now();
     }
   } finally {
     if (!enough()) await lastOnes(take, enough);

@@ -23,7 +23,8 @@ import { arenaBase, mapOver, unmapOver } from "../../linux/mapping.js";
 import { createPacketRing, type PacketRing } from "../../linux/packet-socket.js";
 import { MSG_DONTWAIT, SOL_SOCKET, tryOption } from "../../linux/socket.js";
 import type { ArenaMemory } from "../../memory/arena.js";
-import { closeInbox, createInbox, createRegions, setAddress, setWords } from "../messages.js";
+import { freeRegionBytes } from "../../memory/region.js";
+import { closeInbox, createInbox, createRegions, type Regions, setAddress, setWords } from "../messages.js";
 import type { LinkType } from "../port.js";
 import type { PacketOptions } from "./options.js";
 
@@ -56,6 +57,7 @@ export function frameLimit(linkType: PacketLink["linkType"], mtu: number): numbe
 const BLOCK = 256 * 1024; // TPACKET_V3: holds a super-frame of 64 KiB
 const LARGE_BLOCK = 4 * 2 ** 20; // where there is room for several: fewer wake-ups
 const SLOT_OVERHEAD = 128; // tpacket2_hdr, sockaddr_ll, virtio_net_hdr, link header and a VLAN tag, aligned
+const LEAST = 2 * BLOCK;
 const QUEUE_BYTES = 8 * 2 ** 20; // for packets that no slot can hold
 const SO_RCVBUFFORCE = 33;
 const KINDS = { in: 0xef, out: 0x10, inout: 0xff } as const; // sll_pkttype 4 is outgoing
@@ -67,18 +69,17 @@ export function createPacketReceiver(
   options: PacketOptions,
 ): PacketReceiver {
   const { fd, subject, vnet } = link;
-  const ring = ringFor(arena, link.mtu, options);
-  const bytes = ring.blocks * ring.blockSize;
+  const regions = createRegions(arena);
+  const { ring, at, bytes } = takeRing(arena, regions, link.mtu, options);
   const blocks = ring.frameSize === 0;
   const unitSize = blocks ? ring.blockSize : ring.frameSize;
-  createPacketRing(fd, ring, subject);
-  tryOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, QUEUE_BYTES);
-  const regions = createRegions(arena);
-  let at = 0;
+  let mapped = false;
   try {
-    const state = regions.take(TPACKET_SIZE);
-    at = regions.take(bytes);
+    createPacketRing(fd, ring, subject);
+    tryOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, QUEUE_BYTES);
     mapOver(arena, at, bytes, { fd, at: 0 }, subject);
+    mapped = true;
+    const state = regions.take(TPACKET_SIZE);
     setWords(arena, state, [
       [TPACKET_RING, at],
       [TPACKET_UNITS, bytes / unitSize],
@@ -97,17 +98,42 @@ export function createPacketReceiver(
       regions.free();
     }
   } catch (error) {
-    if (at !== 0) unmapOver(arena, at, bytes);
+    if (mapped) unmapOver(arena, at, bytes);
     regions.free();
     throw error;
   }
 }
 
-/** Slots (TPACKET_V2) in a 32nd of the arena where no packet may wait, else blocks (TPACKET_V3) in a 16th. */
-function ringFor(arena: ArenaMemory, mtu: number, { delay, buffer }: PacketOptions): PacketRing {
-  const page = 1 << REGION_PAGE_SHIFT;
+/** A ring and the region of the arena for it. */
+interface RingPlace {
+  readonly ring: PacketRing;
+  readonly at: number;
+  readonly bytes: number;
+}
+
+/**
+ * Without buffer= a 32nd of the arena, a 16th for blocks, but never more than half of what others have left of its
+ * regions: several ports on one arena get rings one smaller than the other, and none is refused.
+ */
+function takeRing(arena: ArenaMemory, regions: Regions, mtu: number, options: PacketOptions): RingPlace {
+  const { buffer, delay } = options;
   const share = delay > 0 ? 16 : 32;
-  const wanted = buffer ?? Math.min(2 ** 28 / share, arena.buffer.byteLength / share);
+  const usual = Math.min(2 ** 28 / share, arena.buffer.byteLength / share);
+  for (let wanted = buffer ?? Math.min(usual, freeRegionBytes(arena) / 2); ; wanted /= 2) {
+    const ring = ringFor(wanted, mtu, delay);
+    const bytes = ring.blocks * ring.blockSize;
+    try {
+      return { ring, at: regions.take(bytes), bytes };
+    } catch (error) {
+      // Another thread was faster, or what is left is in pieces.
+      if (buffer !== undefined || wanted < LEAST) throw error;
+    }
+  }
+}
+
+/** Slots (TPACKET_V2) where no packet may wait, else blocks (TPACKET_V3). */
+function ringFor(wanted: number, mtu: number, delay: number): PacketRing {
+  const page = 1 << REGION_PAGE_SHIFT;
   if (delay > 0) {
     const blockSize = wanted >= 4 * LARGE_BLOCK ? LARGE_BLOCK : BLOCK;
     const blocks = Math.max(2, Math.floor(wanted / blockSize));

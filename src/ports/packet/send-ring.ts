@@ -23,6 +23,7 @@ import {
 import { MSG_DONTWAIT } from "../../linux/socket.js";
 import { watch } from "../../linux/watch.js";
 import type { ArenaMemory } from "../../memory/arena.js";
+import { freeRegionBytes } from "../../memory/region.js";
 import { createRegions, setWords } from "../messages.js";
 import { pause } from "../pause.js";
 import type { PacketOptions } from "./options.js";
@@ -30,6 +31,7 @@ import { frameLimit, type PacketLink } from "./receive.js";
 
 const SLOTS = 512;
 const FEWEST_SLOTS = 32;
+const MOST_BYTES = 4 * 2 ** 20;
 const SLOT_HEADER = 32; // struct tpacket2_hdr
 
 export interface SendRing {
@@ -50,7 +52,7 @@ export interface RingResult {
 
 /**
  * Opens the socket, makes the ring and maps it; `outbox` gets its words. Undefined where the arena has no room for a
- * ring worth its while. Throws an errno's name, ERR_MEMORY.
+ * ring worth its while. Throws an errno's name.
  */
 export function createSendRing(
   arena: ArenaMemory,
@@ -80,6 +82,8 @@ export function createSendRing(
     if (at !== 0) unmapOver(arena, at, bytes);
     regions.free();
     close(fd);
+    // Another thread has taken what was left of the arena: there is another way to send.
+    if ((error as { code?: string }).code === "ERR_MEMORY") return undefined;
     throw error;
   }
   const watching = watch(fd);
@@ -113,7 +117,7 @@ export function createSendRing(
   };
 }
 
-/** 512 slots of one packet each, or as many as a 64th of the arena has room for. */
+/** 512 slots of one packet each, or as many as 4 MiB, a 64th of the arena and half of its free regions have room for. */
 function shapeFor(
   arena: ArenaMemory,
   { mtu, vnet, linkType }: PacketLink,
@@ -121,7 +125,8 @@ function shapeFor(
   const longest = frameLimit(linkType, mtu) + vnet + SLOT_HEADER;
   const frameSize = 2 ** Math.ceil(Math.log2(longest));
   const blockSize = Math.max(4 << REGION_PAGE_SHIFT, frameSize);
-  const bytes = Math.min(SLOTS * frameSize, arena.buffer.byteLength / 64);
+  const most = Math.min(MOST_BYTES, arena.buffer.byteLength / 64, freeRegionBytes(arena) / 2);
+  const bytes = Math.min(SLOTS * frameSize, most);
   if (bytes < FEWEST_SLOTS * frameSize) return undefined;
   return { blocks: Math.ceil(bytes / blockSize), blockSize, frameSize };
 }

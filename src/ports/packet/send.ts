@@ -1,3 +1,4 @@
+import { MillraceError } from "../../errors.js";
 import { BURST_PACKETS } from "../../kernels/structs.js";
 import {
   OUTBOX_HEADERS,
@@ -83,6 +84,11 @@ export function createPacketSender(
       if (code !== ERRNO.EINTR) waitFor(code === ERRNO.ENOBUFS ? pause : watching.writable, "queue-full");
       return u32[word(OUTBOX_RANGES) >>> 2];
     }
+    if (code === ERRNO.ENXIO || code === ERRNO.ENODEV)
+      throw new MillraceError("ENODEV", `${subject}: the interface is gone`, {
+        syscall: "sendmmsg",
+        errno: -ERRNO.ENODEV,
+      });
     const { code: name } = systemError(code, "sendmmsg", subject);
     errors[name] = (errors[name] ?? 0) + 1;
     return kernels.outboxRefuse(outbox, burst) >>> 0;
