@@ -2,9 +2,8 @@
 
 import type { ClassicInstruction } from "./classic.js";
 import * as bpf from "./classic.js";
-import { type Block, ordered, successors } from "./graph.js";
+import { type Block, blockTable, type Graph, ordered } from "./graph.js";
 import type { BinaryOp, TestOp, Value } from "./ir.js";
-import { dependsOnSlots } from "./optimize.js";
 
 /** What the registers hold at some point, as far as it is known. */
 interface Registers {
@@ -34,22 +33,27 @@ const JUMP_CODES: Readonly<Record<TestOp, number>> = { eq: bpf.JEQ, gt: bpf.JGT,
 const SIZES = { 1: bpf.B, 2: bpf.H, 4: bpf.W } as const;
 
 /** The program of a graph; it returns `accepted` for what matches and 0 for the rest. */
-export function generate(root: Block, accepted: number): ClassicInstruction[] {
-  const order = ordered(root);
-  const entries = new Map<Block, Registers>([[root, { a: undefined, x: undefined }]]);
+export function generate(graph: Graph, root: Block, accepted: number): ClassicInstruction[] {
+  const order = ordered(graph, root);
+  const entries = blockTable<Registers>(graph);
+  entries[root.id] = { a: undefined, x: undefined };
   const bodies = order.map((block) => {
-    const emitter: Emitter = { ...(entries.get(block) as Registers), code: [], scratch: 0 };
+    const { a, x } = entries[block.id]!;
+    const emitter: Emitter = { a, x, code: [], scratch: 0 };
     emitBody(emitter, block);
-    for (const next of successors(block)) meet(entries, next, emitter);
+    if (block.kind === "test") {
+      meet(entries, block.yes, emitter);
+      meet(entries, block.no, emitter);
+    } else if (block.kind !== "verdict") meet(entries, block.next, emitter);
     return emitter.code;
   });
-  return assemble(order, bodies, accepted);
+  return assemble(graph, order, bodies, accepted);
 }
 
 /** Keeps of what is known at the entry of a block only what also holds on this way to it. */
-function meet(entries: Map<Block, Registers>, block: Block, from: Registers): void {
-  const entry = entries.get(block);
-  if (entry === undefined) entries.set(block, { a: from.a, x: from.x });
+function meet(entries: (Registers | undefined)[], block: Block, from: Registers): void {
+  const entry = entries[block.id];
+  if (entry === undefined) entries[block.id] = { a: from.a, x: from.x };
   else {
     if (entry.a !== from.a) entry.a = undefined;
     if (entry.x !== from.x) entry.x = undefined;
@@ -68,8 +72,8 @@ function emitBody(emitter: Emitter, block: Block): void {
       toA(emitter, block.value);
       emitter.code.push([bpf.ST, block.slot]);
     }
-    if (emitter.a !== undefined && dependsOnSlots(emitter.a)) emitter.a = undefined;
-    if (emitter.x !== undefined && dependsOnSlots(emitter.x)) emitter.x = undefined;
+    if (emitter.a?.varies) emitter.a = undefined;
+    if (emitter.x?.varies) emitter.x = undefined;
   }
 }
 
@@ -82,21 +86,51 @@ function directToX(value: Value): boolean {
 
 /** Whether computing a value into A changes X. */
 function changesX(value: Value): boolean {
-  switch (value.kind) {
-    case "load":
-      return value.base !== undefined;
-    case "header":
-      return true;
-    case "binary":
-      return value.right.kind !== "constant" || changesX(value.left);
-    case "negate":
-      return changesX(value.value);
-    default:
-      return false;
+  for (let part = value; ; )
+    switch (part.kind) {
+      case "load":
+        return part.base !== undefined;
+      case "header":
+        return true;
+      case "binary":
+        if (part.right.kind !== "constant") return true;
+        part = part.left;
+        break;
+      case "negate":
+        part = part.value;
+        break;
+      default:
+        return false;
+    }
+}
+
+/** Computes a value into A. A sum may have thousands of terms: what its left ends are made of is not computed by recursion. */
+function toA(emitter: Emitter, value: Value): void {
+  const { code } = emitter;
+  const onTop: (Value & { readonly kind: "binary" })[] = [];
+  let first = value;
+  while (first.kind === "binary" && emitter.a !== first && emitter.x !== first && leftFirst(first)) {
+    onTop.push(first);
+    first = first.left;
+  }
+  leafToA(emitter, first);
+  for (const whole of onTop.reverse()) {
+    const { op, left, right } = whole;
+    if (right.kind === "constant") code.push([bpf.ALU | ALU_CODES[op] | bpf.K, right.value]);
+    else {
+      beside(emitter, left, right);
+      code.push([bpf.ALU | ALU_CODES[op] | bpf.X, 0]);
+    }
+    emitter.a = whole;
   }
 }
 
-function toA(emitter: Emitter, value: Value): void {
+/** Whether an operation begins with its left operand; else with the right one, in X, which the left leaves alone. */
+function leftFirst({ left, right }: Value & { readonly kind: "binary" }): boolean {
+  return right.kind === "constant" || directToX(right) || changesX(left);
+}
+
+function leafToA(emitter: Emitter, value: Value): void {
   if (emitter.a === value) return;
   const { code } = emitter;
   if (emitter.x === value) code.push([bpf.MISC | bpf.TXA, 0]);
@@ -127,13 +161,9 @@ function toA(emitter: Emitter, value: Value): void {
         code.push([bpf.ALU | bpf.NEG, 0]);
         break;
       case "binary":
-        if (value.right.kind === "constant") {
-          toA(emitter, value.left);
-          code.push([bpf.ALU | ALU_CODES[value.op] | bpf.K, value.right.value]);
-        } else {
-          operands(emitter, value.left, value.right);
-          code.push([bpf.ALU | ALU_CODES[value.op] | bpf.X, 0]);
-        }
+        toX(emitter, value.right);
+        toA(emitter, value.left);
+        code.push([bpf.ALU | ALU_CODES[value.op] | bpf.X, 0]);
         break;
     }
   emitter.a = value;
@@ -164,36 +194,43 @@ function toX(emitter: Emitter, value: Value): void {
 
 /** Puts `left` into A and `right` into X. */
 function operands(emitter: Emitter, left: Value, right: Value): void {
-  if (directToX(right)) {
+  if (directToX(right) || changesX(left)) {
     toA(emitter, left);
-    toX(emitter, right);
-  } else if (!changesX(left)) {
-    toX(emitter, right);
-    toA(emitter, left);
+    beside(emitter, left, right);
   } else {
+    toX(emitter, right);
     toA(emitter, left);
-    const word = bpf.MEMORY_WORDS - 1 - emitter.scratch++;
-    emitter.code.push([bpf.ST, word]);
-    toA(emitter, right);
-    emitter.code.push([bpf.MISC | bpf.TAX, 0], [bpf.LD | bpf.MEM, word]);
-    emitter.x = right;
-    emitter.a = left;
-    emitter.scratch--;
   }
+}
+
+/** Puts `right` into X, and leaves `left` in A, where it is. */
+function beside(emitter: Emitter, left: Value, right: Value): void {
+  if (directToX(right)) {
+    toX(emitter, right);
+    return;
+  }
+  const word = bpf.MEMORY_WORDS - 1 - emitter.scratch++;
+  emitter.code.push([bpf.ST, word]);
+  toA(emitter, right);
+  emitter.code.push([bpf.MISC | bpf.TAX, 0], [bpf.LD | bpf.MEM, word]);
+  emitter.x = right;
+  emitter.a = left;
+  emitter.scratch--;
 }
 
 const NEAR = 255;
 
 /** Lays the blocks out from the last to the first, so that each jump's distance is known when it is written. */
 function assemble(
+  graph: Graph,
   order: readonly Block[],
   bodies: readonly [number, number][][],
   accepted: number,
 ): ClassicInstruction[] {
   const reversed: ClassicInstruction[] = [];
   /** How many instructions there are from the start of a block to the end of the program. */
-  const starts = new Map<Block, number>();
-  const distance = (block: Block) => reversed.length - (starts.get(block) as number);
+  const starts = blockTable<number>(graph);
+  const distance = (block: Block) => reversed.length - starts[block.id]!;
   const far = (block: Block) => reversed.push([bpf.JMP | bpf.JA, 0, 0, distance(block)]);
   for (let i = order.length - 1; i >= 0; i--) {
     const block = order[i];
@@ -213,7 +250,7 @@ function assemble(
       reversed.push([bpf.JMP | JUMP_CODES[block.op] | (byX ? bpf.X : bpf.K), jt, jf, k]);
     }
     for (let j = bodies[i].length - 1; j >= 0; j--) reversed.push([bodies[i][j][0], 0, 0, bodies[i][j][1]]);
-    starts.set(block, reversed.length);
+    starts[block.id] = reversed.length;
   }
   return reversed.reverse();
 }

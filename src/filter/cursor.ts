@@ -3,7 +3,7 @@ import { filterError, suggestion } from "./fault.js";
 import { type Token, tokenize } from "./lexer.js";
 import { usualMistake } from "./mistakes.js";
 import type { FilterState } from "./state.js";
-import { WORDS } from "./words.js";
+import { NUMBERS, SUPPORTED_WORDS } from "./words.js";
 
 /** How deep parentheses, `not` and operators may be nested. */
 const DEEPEST = 500;
@@ -34,12 +34,15 @@ export function expect(parser: Parser, type: string, what = `"${type}"`): Token 
   return take(parser);
 }
 
-export function unexpected(parser: Parser, wanted: string): Error {
+/** The error for what stands at the cursor; `otherwise` is the way out where none is better. */
+export function unexpected(parser: Parser, wanted: string, otherwise?: string): Error {
+  const { expression } = parser.state;
   const token = peek(parser);
   const found = token.type === "end" ? "the expression ends" : `"${token.text}" stands`;
-  const near = token.type === "name" ? suggestion(token.text, WORDS.keys()) : undefined;
-  const hint = usualMistake(parser.state.expression, token.at) ?? near;
-  return filterError(parser.state.expression, token.at, `${found} where ${wanted} was expected`, hint);
+  const near =
+    token.type === "name" ? suggestion(token.text, [...SUPPORTED_WORDS, ...NUMBERS.keys()]) : undefined;
+  const hint = usualMistake(expression, token.at) ?? near ?? otherwise;
+  return filterError(expression, token.at, `${found} where ${wanted} was expected`, hint);
 }
 
 /** Reads one level deeper; refuses what is nested without measure. */

@@ -33,6 +33,10 @@ function distance(a: string, b: string): number {
   return row[b.length];
 }
 
+function letters(word: string): string {
+  return [...word.toLowerCase()].sort().join("");
+}
+
 /** The known word closest to `word`, if one is close enough to have been meant. */
 export function nearest(word: string, known: Iterable<string>): string | undefined {
   if (word.length > 40) return undefined;
@@ -41,6 +45,9 @@ export function nearest(word: string, known: Iterable<string>): string | undefin
   for (const candidate of known) {
     if (Math.abs(candidate.length - word.length) >= least) continue;
     const steps = distance(word.toLowerCase(), candidate);
+    // Of short words almost any is near: what was meant begins alike, or has its letters in another order.
+    if (word.length < 4 && word[0].toLowerCase() !== candidate[0] && letters(word) !== letters(candidate))
+      continue;
     if (steps < least && steps < candidate.length) {
       best = candidate;
       least = steps;

@@ -105,28 +105,34 @@ export function lower(graph: Graph, condition: Condition, whenTrue: Block, whenF
     }
 }
 
-export function successors(block: Block): readonly Block[] {
-  if (block.kind === "test") return [block.yes, block.no];
-  return block.kind === "verdict" ? [] : [block.next];
+/** Room for something of each block made so far, by its number. */
+export function blockTable<T>(graph: Graph): (T | undefined)[] {
+  return new Array<T | undefined>(graph.next);
 }
 
 /** The blocks reached from a root, each before all that it leads to; a test's `no` side comes first where it can. */
-export function ordered(root: Block): Block[] {
-  const done = new Set<Block>();
+export function ordered(graph: Graph, root: Block): Block[] {
+  /** How many of a block's successors were entered; undefined: it was not entered itself. */
+  const entered = blockTable<number>(graph);
   const order: Block[] = [];
-  const stack: { block: Block; next: number }[] = [{ block: root, next: 0 }];
-  done.add(root);
+  const stack = [root];
+  entered[root.id] = 0;
   while (stack.length > 0) {
-    const top = stack[stack.length - 1];
+    const block = stack[stack.length - 1];
     // Depth first, `no` last: in the reversed finishing order it then stands right behind its test.
-    const child = successors(top.block)[top.next++];
+    const child = successor(block, entered[block.id]!++);
     if (child === undefined) {
-      order.push(top.block);
+      order.push(block);
       stack.pop();
-    } else if (!done.has(child)) {
-      done.add(child);
-      stack.push({ block: child, next: 0 });
+    } else if (entered[child.id] === undefined) {
+      entered[child.id] = 0;
+      stack.push(child);
     }
   }
   return order.reverse();
+}
+
+function successor(block: Block, index: number): Block | undefined {
+  if (block.kind === "test") return index === 0 ? block.yes : index === 1 ? block.no : undefined;
+  return block.kind === "verdict" || index > 0 ? undefined : block.next;
 }

@@ -5,7 +5,11 @@ export type BinaryOp = "add" | "sub" | "mul" | "div" | "mod" | "and" | "or" | "x
 export type TestOp = "eq" | "gt" | "ge" | "set";
 export type LoadSize = 1 | 2 | 4;
 
-export type Value = { readonly id: number } & (
+export type Value = {
+  readonly id: number;
+  /** Whether it is computed from a slot, and so may differ from one place of the program to another. */
+  readonly varies: boolean;
+} & (
   | { readonly kind: "constant"; readonly value: number }
   | { readonly kind: "length" }
   /** Big-endian bytes of the packet at `base` (0 when absent) + `offset`. Outside the packet: the filter rejects. */
@@ -53,20 +57,20 @@ function intern(values: Values, key: string, make: (id: number) => Value): Value
 
 export function constant(values: Values, value: number): Value {
   const u32 = value >>> 0;
-  return intern(values, `c${u32}`, (id) => ({ id, kind: "constant", value: u32 }));
+  return intern(values, `c${u32}`, (id) => ({ id, varies: false, kind: "constant", value: u32 }));
 }
 
 export function packetLength(values: Values): Value {
-  return intern(values, "len", (id) => ({ id, kind: "length" }));
+  return intern(values, "len", (id) => ({ id, varies: false, kind: "length" }));
 }
 
 export function headerLength(values: Values, offset: number): Value {
   const at = offset >>> 0;
-  return intern(values, `h${at}`, (id) => ({ id, kind: "header", offset: at }));
+  return intern(values, `h${at}`, (id) => ({ id, varies: false, kind: "header", offset: at }));
 }
 
 export function slotValue(values: Values, slot: number): Value {
-  return intern(values, `s${slot}`, (id) => ({ id, kind: "slot", slot }));
+  return intern(values, `s${slot}`, (id) => ({ id, varies: true, kind: "slot", slot }));
 }
 
 export function load(values: Values, size: LoadSize, base: Value | undefined, offset: number): Value {
@@ -74,6 +78,7 @@ export function load(values: Values, size: LoadSize, base: Value | undefined, of
   const at = offset >>> 0;
   return intern(values, `l${size},${base?.id ?? ""},${at}`, (id) => ({
     id,
+    varies: base?.varies ?? false,
     kind: "load",
     size,
     base,
@@ -83,7 +88,7 @@ export function load(values: Values, size: LoadSize, base: Value | undefined, of
 
 export function negate(values: Values, value: Value): Value {
   if (value.kind === "constant") return constant(values, -value.value);
-  return intern(values, `n${value.id}`, (id) => ({ id, kind: "negate", value }));
+  return intern(values, `n${value.id}`, (id) => ({ id, varies: value.varies, kind: "negate", value }));
 }
 
 /** What an operation gives on two numbers; undefined where it has no result. */
@@ -125,7 +130,14 @@ export function binary(values: Values, op: BinaryOp, left: Value, right: Value):
     if (op === "add" || op === "or" || op === "xor") return right;
     if (op !== "sub") return left;
   }
-  return intern(values, `${op}${left.id},${right.id}`, (id) => ({ id, kind: "binary", op, left, right }));
+  return intern(values, `${op}${left.id},${right.id}`, (id) => ({
+    id,
+    varies: left.varies || right.varies,
+    kind: "binary",
+    op,
+    left,
+    right,
+  }));
 }
 
 export function always(value: boolean): Condition {

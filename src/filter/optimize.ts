@@ -3,6 +3,7 @@
 import {
   assignment,
   type Block,
+  blockTable,
   decision,
   evaluation,
   type Graph,
@@ -10,15 +11,22 @@ import {
   pass,
   type TestBlock,
 } from "./graph.js";
-import type { Value } from "./ir.js";
 
-/** Outcomes of tests on the way to a block, the latest first; blocks share the tails of their lists. */
+/**
+ * Outcomes of tests on the way to a block, the latest first; blocks share the tails of their lists. `far` skips some
+ * of the list, the more the longer it is (Myers, "An applicative random-access stack", 1983).
+ */
 interface Fact {
   readonly test: TestBlock;
   readonly outcome: boolean;
-  readonly before: Fact | undefined;
+  readonly before: Fact;
+  readonly far: Fact;
   readonly depth: number;
 }
+
+/** The end of every list. */
+const NOTHING = { depth: 0 } as Fact;
+Object.assign(NOTHING, { before: NOTHING, far: NOTHING });
 
 /** How far back a fact is looked for: keeps the work linear in very long expressions. */
 const MEMORY = 256;
@@ -36,78 +44,80 @@ export function threadJumps(graph: Graph, root: Block): Block {
 }
 
 function threadOnce(graph: Graph, root: Block): Block {
-  const order = ordered(root);
-  const facts = knownFacts(order);
-  const rebuilt = new Map<Block, Block>();
-  const ways = new Map<Block, Ways>();
+  const order = ordered(graph, root);
+  const facts = knownFacts(graph, order);
+  const rebuilt = blockTable<Block>(graph);
+  const ways = blockTable<Ways>(graph);
   for (const block of order.reverse()) {
-    if (block.kind === "verdict") rebuilt.set(block, block);
+    const before = facts[block.id] ?? NOTHING;
+    if (block.kind === "verdict") rebuilt[block.id] = block;
     else if (block.kind === "assign")
-      rebuilt.set(block, assignment(graph, block.slot, block.value, rebuilt.get(block.next)!));
+      rebuilt[block.id] = assignment(graph, block.slot, block.value, rebuilt[block.next.id]!);
     else if (block.kind === "pass")
-      rebuilt.set(block, pass(graph, rebuilt.get(skipKnown(block.next, facts.get(block), ways))!));
+      rebuilt[block.id] = pass(graph, rebuilt[skipKnown(block.next, before, ways).id]!);
     else {
-      const before = facts.get(block);
       const onward = {
         yes: skipKnown(block.yes, learn(block, true, before), ways),
         no: skipKnown(block.no, learn(block, false, before), ways),
       };
-      ways.set(block, onward);
-      const yes = rebuilt.get(onward.yes)!;
-      const no = rebuilt.get(onward.no)!;
+      ways[block.id] = onward;
+      const yes = rebuilt[onward.yes.id]!;
+      const no = rebuilt[onward.no.id]!;
       const same = yes === block.yes && no === block.no;
-      rebuilt.set(block, same ? block : decision(graph, block.op, block.left, block.right, yes, no));
+      rebuilt[block.id] = same ? block : decision(graph, block.op, block.left, block.right, yes, no);
     }
   }
-  return rebuilt.get(root)!;
+  return rebuilt[root.id]!;
 }
 
 /** The graph without its `pass` blocks. */
 export function dropPasses(graph: Graph, root: Block): Block {
-  const rebuilt = new Map<Block, Block>();
-  for (const block of ordered(root).reverse())
-    if (block.kind === "verdict") rebuilt.set(block, block);
-    else if (block.kind === "pass") rebuilt.set(block, rebuilt.get(block.next)!);
+  const rebuilt = blockTable<Block>(graph);
+  for (const block of ordered(graph, root).reverse())
+    if (block.kind === "verdict") rebuilt[block.id] = block;
+    else if (block.kind === "pass") rebuilt[block.id] = rebuilt[block.next.id];
     else if (block.kind === "assign")
-      rebuilt.set(block, assignment(graph, block.slot, block.value, rebuilt.get(block.next)!));
-    else
-      rebuilt.set(
-        block,
-        evaluation(graph, block.op, block.left, block.right, rebuilt.get(block.yes)!, rebuilt.get(block.no)!),
-      );
-  return rebuilt.get(root)!;
+      rebuilt[block.id] = assignment(graph, block.slot, block.value, rebuilt[block.next.id]!);
+    else {
+      const [yes, no] = [rebuilt[block.yes.id]!, rebuilt[block.no.id]!];
+      rebuilt[block.id] = evaluation(graph, block.op, block.left, block.right, yes, no);
+    }
+  return rebuilt[root.id]!;
 }
 
-function learn(test: TestBlock, outcome: boolean, before: Fact | undefined): Fact | undefined {
-  if (dependsOnSlots(test.left) || dependsOnSlots(test.right)) return before;
-  return { test, outcome, before, depth: (before?.depth ?? 0) + 1 };
+function learn(test: TestBlock, outcome: boolean, before: Fact): Fact {
+  if (test.left.varies || test.right.varies) return before;
+  const { far } = before;
+  const alike = before.depth - far.depth === far.depth - far.far.depth;
+  return { test, outcome, before, far: alike ? far.far : before, depth: before.depth + 1 };
 }
 
 /** What is known at the entry of each block: what all ways to it have in common. */
-function knownFacts(order: readonly Block[]): Map<Block, Fact | undefined> {
-  const facts = new Map<Block, Fact | undefined>();
-  const enter = (block: Block, fact: Fact | undefined) => {
+function knownFacts(graph: Graph, order: readonly Block[]): (Fact | undefined)[] {
+  const facts = blockTable<Fact>(graph);
+  const enter = (block: Block, fact: Fact) => {
     if (block.kind === "verdict") return;
-    facts.set(block, facts.has(block) ? common(facts.get(block), fact) : fact);
+    const entry = facts[block.id];
+    facts[block.id] = entry === undefined ? fact : common(entry, fact);
   };
-  for (const block of order)
+  for (const block of order) {
+    const before = facts[block.id] ?? NOTHING;
     if (block.kind === "test") {
-      enter(block.yes, learn(block, true, facts.get(block)));
-      enter(block.no, learn(block, false, facts.get(block)));
-    } else if (block.kind !== "verdict") enter(block.next, facts.get(block));
+      enter(block.yes, learn(block, true, before));
+      enter(block.no, learn(block, false, before));
+    } else if (block.kind !== "verdict") enter(block.next, before);
+  }
   return facts;
 }
 
-function common(first: Fact | undefined, second: Fact | undefined): Fact | undefined {
-  let a = first;
-  let b = second;
-  while (a !== b) {
-    const depthA = a?.depth ?? 0;
-    const depthB = b?.depth ?? 0;
-    if (depthA >= depthB) a = a?.before;
-    if (depthB >= depthA) b = b?.before;
-  }
-  return a;
+/** The tail that two lists share. */
+function common(first: Fact, second: Fact): Fact {
+  let [long, short] = first.depth > second.depth ? [first, second] : [second, first];
+  while (long.depth > short.depth) long = long.far.depth >= short.depth ? long.far : long.before;
+  while (long !== short)
+    // Lists of one length have their `far` at one depth: the shared tail begins behind both, or before.
+    [long, short] = long.far === short.far ? [long.before, short.before] : [long.far, short.far];
+  return long;
 }
 
 /** Where a test leads, past the tests that are known on every way to it. */
@@ -117,12 +127,12 @@ interface Ways {
 }
 
 /** The first block whose outcome is not known. Long runs of known tests are passed over by the ways of the first. */
-function skipKnown(start: Block, fact: Fact | undefined, ways: ReadonlyMap<Block, Ways>): Block {
+function skipKnown(start: Block, fact: Fact, ways: readonly (Ways | undefined)[]): Block {
   let block = start;
   while (block.kind === "test") {
     const outcome = known(block, fact);
     if (outcome === undefined) return block;
-    const onward = ways.get(block)!;
+    const onward = ways[block.id]!;
     block = outcome ? onward.yes : onward.no;
   }
   return block;
@@ -132,9 +142,9 @@ function skipKnown(start: Block, fact: Fact | undefined, ways: ReadonlyMap<Block
  * The outcome of a test, if the facts decide it: the same test, or a value found equal to another constant. More
  * could be concluded from magnitudes; but then tests would be skipped that libpcap runs into the end of a packet.
  */
-function known(block: TestBlock, newest: Fact | undefined): boolean | undefined {
+function known(block: TestBlock, newest: Fact): boolean | undefined {
   let fact = newest;
-  for (let steps = 0; fact !== undefined && steps < MEMORY; steps++, fact = fact.before) {
+  for (let steps = 0; fact !== NOTHING && steps < MEMORY; steps++, fact = fact.before) {
     const { test, outcome } = fact;
     if (test.left !== block.left) continue;
     if (test.right === block.right && test.op === block.op) return outcome;
@@ -142,20 +152,4 @@ function known(block: TestBlock, newest: Fact | undefined): boolean | undefined 
     if (test.op === "eq" && block.op === "eq" && outcome) return false;
   }
   return undefined;
-}
-
-const SLOT_DEPENDENT = new WeakMap<Value, boolean>();
-
-/** Whether a value is computed from a slot, and so may differ from one place of the program to another. */
-export function dependsOnSlots(value: Value): boolean {
-  let result = SLOT_DEPENDENT.get(value);
-  if (result === undefined) {
-    if (value.kind === "slot") result = true;
-    else if (value.kind === "binary") result = dependsOnSlots(value.left) || dependsOnSlots(value.right);
-    else if (value.kind === "negate") result = dependsOnSlots(value.value);
-    else if (value.kind === "load") result = value.base !== undefined && dependsOnSlots(value.base);
-    else result = false;
-    SLOT_DEPENDENT.set(value, result);
-  }
-  return result;
 }

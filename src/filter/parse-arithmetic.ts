@@ -83,9 +83,9 @@ export function arithmeticOperand(parser: Parser): Arithmetic {
     expect(parser, ")", `")"`);
     return inner;
   }
-  if (PROTOCOL_SET.has(token.type)) {
+  if (PROTOCOL_SET.has(token.type) && peek(parser, 1).type === "[") {
     take(parser);
-    expect(parser, "[");
+    take(parser);
     const index = deeper(parser, () => arithmeticFrom(parser, arithmeticOperand(parser)));
     let size = 1;
     if (peek(parser).type === ":") {

@@ -12,7 +12,7 @@ import { arithmeticFrom, arithmeticOperand, isOperator, numberOperand } from "./
 import { number, WORD_TESTS } from "./parse-words.js";
 import { ipv4Test, ipv6Test, macTest, nameTest, netTest, numberTest, type Qualifier } from "./primitives.js";
 import { type FilterState, fault } from "./state.js";
-import { PROTOCOL_SET, UNSUPPORTED, WORDS } from "./words.js";
+import { PROTOCOL_SET, SUPPORTED_WORDS, UNSUPPORTED_SET, WORDS } from "./words.js";
 
 /**
  * What was read where several things may stand. A number may turn out to be an identifier or the start of an
@@ -29,24 +29,36 @@ type Read =
     }
   | { readonly kind: "term"; readonly condition: Condition; readonly q: Qualifier | undefined };
 
-const UNSUPPORTED_SET: ReadonlySet<string> = new Set(UNSUPPORTED);
 const IDENTIFIERS: ReadonlySet<string> = new Set(["name", "ipv4", "ipv6", "mac", "arcnet"]);
+/** What a test may start with that is no word. */
+const STARTS: ReadonlySet<string> = new Set(["number", "(", "!", "ipv4", "ipv6", "mac"]);
 
 /** Reads a whole expression; undefined: it is empty and holds for every packet. */
 export function parse(state: FilterState): Condition | undefined {
   const parser = createParser(state);
   if (peek(parser).type === "end") return undefined;
   const read = sequence(parser, undefined);
-  if (peek(parser).type !== "end") throw unexpected(parser, `"and", "or" or the end`);
   if (read.kind !== "term") throw unfinished(parser, read);
-  return read.condition;
+  const { type } = peek(parser);
+  if (type === "end") return read.condition;
+  throw unexpected(
+    parser,
+    `"and", "or" or the end`,
+    STARTS.has(type) || WORDS.has(type) ? `put "and" or "or" before it` : undefined,
+  );
 }
 
 /** The error for an identifier or a number that is not made into a test. */
 function unfinished(parser: Parser, read: Read): Error {
   const token = read.kind === "number" ? read.token : parser.tokens[0];
   if (read.kind === "arithmetic" || read.kind === "number")
-    return unexpected(parser, "a comparison (=, !=, <, <=, >, >=)");
+    return unexpected(
+      parser,
+      "a comparison (=, !=, <, <=, >, >=)",
+      read.kind === "arithmetic"
+        ? `say what it is compared with, as in "tcp[13] & 2 != 0"`
+        : `put "host", "net", "port" or "proto" before the number`,
+    );
   return filterError(
     parser.state.expression,
     token.at,
@@ -57,7 +69,7 @@ function unfinished(parser: Parser, read: Read): Error {
 
 function wayOut(parser: Parser, token: Token): string {
   const usual = usualMistake(parser.state.expression, token.at);
-  return usual ?? suggestion(token.text, WORDS.keys()) ?? `put "host", "net", "port" or "proto" before it`;
+  return usual ?? suggestion(token.text, SUPPORTED_WORDS) ?? `put "host", "net", "port" or "proto" before it`;
 }
 
 /** Operands joined by `and` and `or`. */
@@ -212,7 +224,7 @@ function term(parser: Parser): Read {
       state.expression,
       word.at,
       `"${word.text}" is not supported`,
-      "it belongs to link types that millrace does not read",
+      usualMistake(state.expression, word.at) ?? "it belongs to link types that millrace does not read",
     );
   throw unexpected(parser, "a test");
 }
@@ -226,7 +238,7 @@ function qualified(parser: Parser, q: Qualifier): Read {
     return { kind: "number", token };
   }
   const words = [...IDENTIFIERS, "!", "("];
-  if (!words.includes(token.type)) throw unexpected(parser, `what follows "${q.kind || q.direction}"`);
+  if (!words.includes(token.type)) throw unexpected(parser, FOLLOWING[q.kind]);
   const read = operand(parser, q);
   if (read.kind === "term") {
     parser.next = start;
@@ -234,6 +246,18 @@ function qualified(parser: Parser, q: Qualifier): Read {
   }
   return read;
 }
+
+/** What stands behind the last of the qualifiers. */
+const FOLLOWING: Readonly<Record<Qualifier["kind"], string>> = {
+  "": "an address, host, net, port or portrange",
+  host: "an address or a name",
+  net: "a network as 10.0.0.0/8",
+  port: "a port as 53 or domain",
+  portrange: "a range as 5000-5010",
+  gateway: "the name of a host",
+  proto: "a protocol as 6 or \\tcp",
+  protochain: "a protocol as 6 or \\tcp",
+};
 
 const DIRECTIONS: ReadonlySet<string> = new Set(["src", "dst"]);
 const KINDS: ReadonlySet<string> = new Set([

@@ -20,11 +20,12 @@ export interface Qualifier {
 
 const ALL_ONES = 0xffffffff;
 
-function syntaxFault(state: FilterState): Error {
+function syntaxFault(state: FilterState, what: string): Error {
   return fault(
     state,
-    "nothing says what this is",
-    `put "host", "net", "port", "proto" or a direction before it, as in "port 53"`,
+    `nothing says what "${what}" is`,
+    usualMistake(state.expression, state.at) ??
+      `put "host", "net", "port", "proto" or a direction before it, as in "port 53"`,
   );
 }
 
@@ -47,7 +48,7 @@ function checkPort(state: FilterState, port: number): void {
 
 /** A number under a qualifier. */
 export function numberTest(state: FilterState, number: number, q: Qualifier | undefined): Condition {
-  if (q === undefined) throw syntaxFault(state);
+  if (q === undefined) throw syntaxFault(state, String(number));
   switch (q.kind) {
     case "":
     case "host":
@@ -95,7 +96,7 @@ function dotted(state: FilterState, text: string): readonly [number, number] {
 
 /** An IPv4 address or the first bytes of one; of DECnet, area and node. */
 export function ipv4Test(state: FilterState, text: string, q: Qualifier | undefined): Condition {
-  if (q === undefined) throw syntaxFault(state);
+  if (q === undefined) throw syntaxFault(state, text);
   if (q.kind === "port" || q.kind === "portrange" || q.kind === "proto" || q.kind === "protochain")
     throw fault(state, `an IPv4 address is no ${q.kind}`, `put "host" or "net" before it`);
   if (q.protocol === "decnet") {
@@ -122,6 +123,8 @@ export function netTest(
   mask: number | string,
   q: Qualifier | undefined,
 ): Condition {
+  if (q === undefined) throw syntaxFault(state, text);
+  if (q.kind !== "net") throw fault(state, "only a net has a mask", `put "net" before it`);
   const [address] = dotted(state, text);
   let bits: number;
   if (typeof mask === "string") [bits] = dotted(state, mask);
@@ -135,8 +138,6 @@ export function netTest(
       `"${text}" has bits outside its mask`,
       `the network is ${[24, 16, 8, 0].map((shift) => ((address & bits) >>> shift) & 255).join(".")}`,
     );
-  if (q === undefined) throw syntaxFault(state);
-  if (q.kind !== "net") throw fault(state, "only a net has a mask", `put "net" before it`);
   return host4(state, address, bits, q.protocol, q.direction, "net");
 }
 
@@ -157,8 +158,12 @@ export function ipv6Test(
     return bits === 0 ? 0 : (ALL_ONES << (32 - bits)) >>> 0;
   });
   if (address.some((word, i) => (word & ~mask[i]) !== 0))
-    throw fault(state, `"${text}" has bits outside its prefix of ${length} bits`);
-  if (q === undefined) throw syntaxFault(state);
+    throw fault(
+      state,
+      `"${text}" has bits outside its prefix of ${length} bits`,
+      "write the network: zeros behind its prefix",
+    );
+  if (q === undefined) throw syntaxFault(state, text);
   if (q.kind !== "" && q.kind !== "host" && q.kind !== "net")
     throw fault(state, `an IPv6 address is no ${q.kind}`, `put "host" or "net" before it`);
   if (q.kind !== "net" && length !== 128)
@@ -174,7 +179,7 @@ export function macTest(state: FilterState, text: string, q: Qualifier | undefin
 
 /** A name under a qualifier: of a host, a net, a port, a range of ports or a protocol. */
 export function nameTest(state: FilterState, name: string, q: Qualifier | undefined): Condition {
-  if (q === undefined) throw syntaxFault(state);
+  if (q === undefined) throw syntaxFault(state, name);
   switch (q.kind) {
     case "net": {
       let address = networkNumber(name) ?? 0;
@@ -245,9 +250,14 @@ function hostNameTest(state: FilterState, name: string, q: Qualifier): Condition
     throw fault(
       state,
       addresses.length === 0 ? `the host "${name}" is unknown` : `the host "${name}" has no such address`,
-      suggestion(name, PORT_NAMES.keys()) === undefined ? undefined : "a port needs the word port before it",
+      hostHint(name),
     );
   return any(...(tests as [Condition]));
+}
+
+function hostHint(name: string): string | undefined {
+  if (PORT_NAMES.has(name)) return "a port needs the word port before it";
+  return /^[\d.]+$/.test(name) ? "an IPv4 address is four numbers from 0 to 255" : undefined;
 }
 
 /** Link types without a type field know no ARP: only IP is looked at. */

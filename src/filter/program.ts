@@ -44,7 +44,7 @@ export function compileProgram(expression: string, options: ProgramOptions): Cla
   root = keepFirst(graph, condition, root);
   for (let slot = 0; slot < state.slots; slot++)
     root = assignment(graph, slot, constant(state.values, 0), root);
-  return generate(root, options.snaplen);
+  return generate(graph, root, options.snaplen);
 }
 
 /**

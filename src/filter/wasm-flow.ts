@@ -44,37 +44,36 @@ function rawAfter(instruction: bpf.ClassicInstruction, raw: 0 | 2 | 4): 0 | 2 | 
 
 /** The basic blocks of a verified program, in order, with what is known at their entries. */
 export function basicBlocks(program: ClassicProgram): BasicBlock[] {
-  const leaders = new Set([0]);
-  for (let at = 0; at < program.length; at++)
-    if (bpf.classOf(program[at][0]) === bpf.JMP) {
-      for (const target of targets(program, at)) leaders.add(target);
-      leaders.add(at + 1);
-    } else if (bpf.classOf(program[at][0]) === bpf.RET) leaders.add(at + 1);
-  leaders.delete(program.length);
-  const starts = [...leaders].sort((a, b) => a - b);
-  const blocks = starts.map(
-    (start, i): BasicBlock => ({
-      start,
-      end: starts[i + 1] ?? program.length,
-      known: Number.POSITIVE_INFINITY,
-      raw: 0,
-    }),
-  );
-  const byStart = new Map(blocks.map((block) => [block.start, block]));
-  const seen = new Set([0]);
-  blocks[0].known = 0;
-  for (const block of blocks) {
+  const leads = new Uint8Array(program.length + 1);
+  leads[0] = leads[program.length] = 1;
+  for (let at = 0; at < program.length; at++) {
+    const kind = bpf.classOf(program[at][0]);
+    if (kind === bpf.JMP || kind === bpf.RET) leads[at + 1] = 1;
+    if (kind === bpf.JMP) for (const target of targets(program, at)) leads[target] = 1;
+  }
+  const reached: BasicBlock[] = [];
+  /** What is known of blocks that a block before them leads to, by their start. */
+  const entries = new Array<BasicBlock | undefined>(program.length);
+  entries[0] = { start: 0, end: 0, known: 0, raw: 0 };
+  for (let start = 0, end = 1; start < program.length; start = end++) {
+    while (leads[end] === 0) end++;
+    const entry = entries[start];
+    if (entry === undefined) continue;
+    const block = { ...entry, end };
+    reached.push(block);
     let { known, raw } = block;
-    for (let at = block.start; at < block.end; at++) {
+    for (let at = start; at < end; at++) {
       known = Math.max(known, reach(program[at]));
       raw = rawAfter(program[at], raw);
     }
-    for (const target of targets(program, block.end - 1)) {
-      const next = byStart.get(target) as BasicBlock;
-      next.known = Math.min(next.known, known);
-      next.raw = !seen.has(target) || next.raw === raw ? raw : 0;
-      seen.add(target);
+    for (const target of targets(program, end - 1)) {
+      const before = entries[target];
+      if (before === undefined) entries[target] = { start: target, end: 0, known, raw };
+      else {
+        before.known = Math.min(before.known, known);
+        if (before.raw !== raw) before.raw = 0;
+      }
     }
   }
-  return blocks.filter((block) => seen.has(block.start));
+  return reached;
 }

@@ -34,10 +34,11 @@ const PROTOCOLS =
 export const PROTOCOL_SET: ReadonlySet<string> = new Set(PROTOCOLS);
 
 /** Words of link types and packet filters that millrace does not read; refused by name. */
-export const UNSUPPORTED =
+const UNSUPPORTED =
   "type subtype dir addr1 addr2 addr3 addr4 ra ta lane metac bcc oam oamf4 oamf4ec oamf4sc sc ilmic vpi vci connectmsg metaconnect ifname rset rulenum subrulenum reason action fisu lssu msu hfisu hlssu hmsu sio opc dpc sls hsio hopc hdpc hsls".split(
     " ",
   );
+export const UNSUPPORTED_SET: ReadonlySet<string> = new Set(UNSUPPORTED);
 
 const OTHERS =
   "dst src host net mask port portrange proto protochain gateway less greater byte broadcast multicast and or inbound outbound len ifindex vlan mpls pppoed pppoes geneve vxlan llc".split(
@@ -49,6 +50,11 @@ export const WORDS: ReadonlyMap<string, string> = new Map([
   ...[...PROTOCOLS, ...UNSUPPORTED, ...OTHERS].map((word): [string, string] => [word, word]),
   ...Object.entries(ALIASES),
 ]);
+
+/** The words that may be meant by one that is not known. */
+export const SUPPORTED_WORDS: readonly string[] = [...WORDS]
+  .filter(([, token]) => !UNSUPPORTED_SET.has(token))
+  .map(([word]) => word);
 
 /** Numbers that have a name: offsets, types and flags of ICMP, ICMPv6 and TCP. */
 export const NUMBERS: ReadonlyMap<string, number> = new Map(

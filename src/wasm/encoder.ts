@@ -156,53 +156,49 @@ function pushName(bytes: number[], name: string): void {
   bytes.push(...utf8);
 }
 
-function append(bytes: number[], more: readonly number[]): void {
-  for (const byte of more) bytes.push(byte);
+/** Bytes that are put together only where the whole module is: a function may have millions. */
+type Part = readonly number[];
+
+function sizeOf(parts: readonly Part[]): number {
+  return parts.reduce((sum, { length }) => sum + length, 0);
 }
 
-function pushSection(bytes: number[], id: number, entries: readonly (readonly number[])[]): void {
-  const body: number[] = [];
-  pushUnsigned(body, entries.length);
-  for (const entry of entries) append(body, entry);
-  bytes.push(id);
-  pushUnsigned(bytes, body.length);
-  append(bytes, body);
+function section(id: number, count: number, entries: readonly Part[]): Part[] {
+  const counted: number[] = [];
+  pushUnsigned(counted, count);
+  const head = [id];
+  pushUnsigned(head, counted.length + sizeOf(entries));
+  return [head, counted, ...entries];
 }
 
 function functionType(f: WasmFunction): number[] {
   return [0x60, f.parameters.length, ...f.parameters, f.results.length, ...f.results];
 }
 
-function functionBody(f: WasmFunction): number[] {
+function functionBody(f: WasmFunction): Part[] {
   if (f.depth !== -1) throw new RangeError(`function ${f.name ?? f.index} is not finished`);
-  const body: number[] = [];
-  pushUnsigned(body, f.locals.length);
-  for (const type of f.locals) body.push(1, type);
-  append(body, f.code);
-  const sized: number[] = [];
-  pushUnsigned(sized, body.length);
-  append(sized, body);
-  return sized;
+  const locals: number[] = [];
+  pushUnsigned(locals, f.locals.length);
+  for (const type of f.locals) locals.push(1, type);
+  const size: number[] = [];
+  pushUnsigned(size, locals.length + f.code.length);
+  return [size, locals, f.code];
 }
 
 /** The module's bytes. It imports a shared `env.memory` of up to 65,536 pages. */
 export function encode(module: WasmModuleDraft): Uint8Array<ArrayBuffer> {
   const { functions } = module;
-  const bytes = [0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0];
-  pushSection(bytes, 1, functions.map(functionType));
   const memory: number[] = [];
   pushName(memory, "env");
   pushName(memory, "memory");
   memory.push(0x02, 0x03); // a memory, shared and with a maximum
   pushUnsigned(memory, 1);
   pushUnsigned(memory, 65_536);
-  pushSection(bytes, 2, [memory]);
   const numbered = functions.map(({ index }) => {
     const entry: number[] = [];
     pushUnsigned(entry, index);
     return entry;
   });
-  pushSection(bytes, 3, numbered);
   const exported = functions.flatMap(({ name, index }) => {
     if (name === undefined) return [];
     const entry: number[] = [];
@@ -210,9 +206,21 @@ export function encode(module: WasmModuleDraft): Uint8Array<ArrayBuffer> {
     entry.push(0x00, ...numbered[index]);
     return [entry];
   });
-  pushSection(bytes, 7, exported);
-  pushSection(bytes, 10, functions.map(functionBody));
-  return Uint8Array.from(bytes);
+  const parts: Part[] = [
+    [0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
+    ...section(1, functions.length, functions.map(functionType)),
+    ...section(2, 1, [memory]),
+    ...section(3, numbered.length, numbered),
+    ...section(7, exported.length, exported),
+    ...section(10, functions.length, functions.flatMap(functionBody)),
+  ];
+  const bytes = new Uint8Array(sizeOf(parts));
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
 }
 
 /** Compiles a module made by encode(); the result can be handed to workers. */

@@ -55,6 +55,21 @@ test("whatever is nested 10,000 deep is refused by its column", () => {
   assert.ok(!(attempt(`${"1 + ".repeat(deep)}len > 1`) instanceof Error), "a run of sums is not deep");
 });
 
+test("a sum of 10,000 bytes of a packet is the sum", () => {
+  const bytes = Array.from({ length: 10_000 }, (_, i) => i % 64);
+  const packet = Uint8Array.from({ length: 64 }, (_, i) => i + 1);
+  const sum = bytes.reduce((before, at) => before + packet[at], 0);
+  for (const [total, matches] of [
+    [sum, true],
+    [sum + 1, false],
+  ] as const) {
+    const filter = attempt(`${bytes.map((at) => `ether[${at}]`).join(" + ")} = ${total}`);
+    assert.ok(!(filter instanceof Error), String(filter));
+    assert.equal(filter.matches(packet), matches);
+    assert.deepEqual(interpreted(filter.program, [{ bytes: packet, wireLength: 64 }]), [matches]);
+  }
+});
+
 test("any text is either a filter or a clear refusal", () => {
   const words =
     "ip tcp host net port ( ) not and or [ ] : 1 0x10 10.0.0.1 ::1 / - \\ip len = & mask 5-6 a$ $c0 ' é".split(
