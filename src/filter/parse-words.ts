@@ -40,7 +40,8 @@ export const WORD_TESTS: Readonly<Record<string, (parser: Parser) => Condition>>
   vxlan: (parser) => vxlan(parser.state, optionalNumber(parser)),
   llc: (parser) => {
     const { type } = peek(parser);
-    return llcFrame(parser.state, type === "name" || type === "rulenum" ? take(parser).text : undefined);
+    const named = type === "name" || type === "rulenum";
+    return llcFrame(parser.state, named ? take(parser).text.replace(/^\\/, "") : undefined);
   },
 };
 

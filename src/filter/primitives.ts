@@ -99,6 +99,7 @@ export function ipv4Test(state: FilterState, text: string, q: Qualifier | undefi
   if (q === undefined) throw syntaxFault(state, text);
   if (q.kind === "port" || q.kind === "portrange" || q.kind === "proto" || q.kind === "protochain")
     throw fault(state, `an IPv4 address is no ${q.kind}`, `put "host" or "net" before it`);
+  if (q.kind === "gateway") throw fault(state, `"gateway" needs the name of a host`);
   if (q.protocol === "decnet") {
     const [area, node] = text.split(".").map(Number);
     return host4(
@@ -111,7 +112,6 @@ export function ipv4Test(state: FilterState, text: string, q: Qualifier | undefi
     );
   }
   const [address, bits] = dotted(state, text);
-  if (q.kind === "gateway") throw fault(state, `"gateway" needs the name of a host`);
   if (q.protocol === "link") throw fault(state, "an IPv4 address is no Ethernet address", "leave out ether");
   return host4(state, address, (ALL_ONES << (32 - bits)) >>> 0, q.protocol, q.direction, q.kind || "host");
 }
