@@ -9,6 +9,7 @@ export const XDP_RX_OWNER = 260; // u32, owner of the frames in the fill and rec
 export const XDP_TX_OWNER = 264; // u32, owner of the frames in the transmit and completion rings
 export const XDP_OUTSTANDING = 268; // u32, descriptors given to the kernel and not completed
 export const XDP_COMPLETED = 272; // u32, index in the transmit ring of the oldest of them
+export const XDP_UNFILLED = 276; // u32, descriptors received since the fill ring was last full
 
 // Counters, each a f64, written by the queue's worker alone.
 export const XDP_RECEIVED = 288; // packets handed to bursts or dropped here

@@ -55,18 +55,25 @@ export function openXdpSocket(subject: string): number {
   return openSocket(AF_XDP, SOCK_RAW, 0, subject, HINTS);
 }
 
-/** Registers `[0, bytes)` of the arena as this socket's UMEM, in chunks of `frameSize`. */
+const XDP_UMEM_UNALIGNED_CHUNK_FLAG = 1;
+
+/**
+ * Registers `[0, bytes)` of the arena as this socket's UMEM, in chunks of `frameSize`. Chunks may be `unaligned`: then
+ * the kernel says where a packet begins by its offset in the chunk, in the upper 16 bits of the address.
+ */
 export function registerUmem(
   fd: number,
   arena: Mapped,
   bytes: number,
   frameSize: number,
+  unaligned: boolean,
   subject: string,
 ): void {
   const registration = Buffer.alloc(32); // struct xdp_umem_reg
   registration.writeBigUInt64LE(BigInt(arenaBase(arena)), 0);
   registration.writeBigUInt64LE(BigInt(bytes), 8);
   registration.writeUInt32LE(frameSize, 16);
+  registration.writeUInt32LE(unaligned ? XDP_UMEM_UNALIGNED_CHUNK_FLAG : 0, 24);
   const range = `the arena's frames, ${bytes} bytes,`;
   setOption(fd, SOL_XDP, XDP_UMEM_REG, registration, subject, {
     ...HINTS,

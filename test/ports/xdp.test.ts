@@ -319,6 +319,34 @@ test("a completion for a frame the ring does not own is counted and not believed
   throwFault(arena, burst, kernels.burstRelease(burst, 0));
 });
 
+test("a packet begins at the sum of both parts of its address, and frames taken are given back in groups", () => {
+  const arena = createArenaMemory();
+  const { u32, u64, kernels } = arena;
+  const { queue, rings } = makeQueue(arena);
+  const [rx, , fill] = rings;
+  const burst = createBurst(arena, 16);
+  assert.equal(kernels.xdpFill(queue, 16), 16);
+  const given = Array.from({ length: 16 }, (_, i) => Number(u64[(fill + 192 + 8 * i) >>> 3]));
+  const receive = (count: number, at: number) => {
+    for (let i = at; i < at + count; i++)
+      u32.set([given[i], 256 << 16, 60 + i, 0], (rx + 192 + 16 * i) >>> 2); // as the kernel writes unaligned chunks
+    Atomics.store(u32, rx >>> 2, at + count);
+    Atomics.store(u32, (fill + 64) >>> 2, at + count);
+    return kernels.xdpReceive(queue, burst, 16, 0, 0);
+  };
+  assert.equal(receive(1, 0), 1);
+  assert.equal(Atomics.load(u32, fill >>> 2), 16, "less than an eighth of the ring is not worth a look");
+  assert.equal(receive(4, 1), 4);
+  assert.equal(Atomics.load(u32, fill >>> 2), 21, "the ring is full again");
+  const descs = u32[(burst + BURST_DESCS) >>> 2];
+  for (let i = 0; i < 5; i++) {
+    const at = (descs + i * DESC_SIZE) >>> 2;
+    assert.deepEqual([...u32.subarray(at, at + 4)], [given[i] + 256, 0, 60 + i, 0]);
+    assert.equal(kernels.holds(given[i]), 1);
+  }
+  throwFault(arena, burst, kernels.burstRelease(burst, 0));
+});
+
 const ODDITIES: Readonly<Record<string, (arena: ArenaMemory, meta: number, frame: number) => number>> = {
   "nothing odd": () => 60,
   "too long": () => 1600,

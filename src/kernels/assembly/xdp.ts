@@ -7,22 +7,31 @@ import {
   BURST_METAS,
   BURST_PACKETS,
   BURST_STARTS,
+  CHECKSUM_BAD,
   CONTINUED,
   DESC_ADDR,
   DESC_LEN,
   DESC_OPTIONS,
   DESC_SHIFT,
   DESC_SIZE,
+  EDGE_FINISHES,
+  EDGE_MOST,
+  EDGE_REWRITES,
   FAULT_DANGLING,
   FAULT_OWNER,
+  MAGAZINE_CAPACITY,
+  MAGAZINE_COUNT,
+  MAGAZINE_ENTRIES,
   META_FLAGS,
   META_NANOSECONDS,
   META_QUEUE,
   META_SECONDS,
+  META_SEGMENT,
   META_SHIFT,
   META_STAMPED,
   META_VERDICT,
   META_WIRE_LENGTH,
+  OWNER_SHIFT,
   RING_ENTRIES,
   RING_LOCAL,
   RING_MASK,
@@ -48,10 +57,22 @@ import {
   XDP_TAKEN,
   XDP_TX,
   XDP_TX_OWNER,
+  XDP_UNFILLED,
 } from "../xdp-structs";
-import { frameShift, frames, moveFrame, releaseFrame, selfOwner, takeFrame } from "./arena";
+import {
+  frameMask,
+  frameShift,
+  frames,
+  loadedMagazine,
+  moveFrame,
+  nextMagazine,
+  plainFrames,
+  releaseFrame,
+  selfOwner,
+  soleWord,
+  wordOf,
+} from "./arena";
 import { ordinary, rewrite } from "./edge";
-import { clearMeta } from "./meta";
 import { endAmong } from "./packet";
 import { burstClear, descriptorFault, ringCommit, ringCount, ringRelease, ringSpace } from "./ring";
 
@@ -68,26 +89,54 @@ export function xdpFill(queue: u32, most: u32): u32 {
   const wanted = space < most ? space : most;
   const entries = load<u32>(side, RING_ENTRIES);
   const mask = load<u32>(side, RING_MASK);
-  const owner = load<u32>(queue, XDP_RX_OWNER);
-  const self = selfOwner();
-  let local = load<u32>(side, RING_LOCAL);
-  let given: u32 = 0;
-  for (; given < wanted; given++) {
-    const address = takeFrame();
-    if (address == 0) break;
-    moveFrame(address >> frameShift, self, owner);
-    store<u64>(entries + ((local & mask) << 3), <u64>address);
-    local++;
+  const given = (load<u32>(queue, XDP_RX_OWNER) << OWNER_SHIFT) | 1;
+  const words = wordOf(0);
+  const shift = frameShift - 2;
+  const begin = load<u32>(side, RING_LOCAL);
+  let local = begin;
+  while (local - begin < wanted) {
+    const magazine = loadedMagazine();
+    let held = load<u32>(magazine, MAGAZINE_COUNT);
+    if (held == 0) {
+      if (!nextMagazine()) break;
+      continue;
+    }
+    for (; held != 0 && local - begin < wanted; local++) {
+      const address = load<u32>(magazine + (--held << 2), MAGAZINE_ENTRIES);
+      // Nothing ends this worker between these two: a frame is in the magazine or the ring's.
+      store<u32>(magazine, held, MAGAZINE_COUNT);
+      store<u32>(words + (address >> shift), given);
+      store<u64>(entries + ((local & mask) << 3), <u64>address);
+    }
   }
-  if (given == 0) return 0;
+  if (local == begin) return 0;
   store<u32>(side, local, RING_LOCAL);
   ringCommit(side);
-  return given;
+  return local - begin;
 }
 
-/** The frame of a received descriptor becomes this worker's. False: it is not one the ring was given. */
-function accept(at: u32, owner: u32, self: u32): bool {
-  return descriptorFault(at) == 0 && moveFrame(load<u32>(at, DESC_ADDR) >> frameShift, owner, self);
+/**
+ * Fills the ring up once an eighth of it was received: the kernel's index there shares a line with nothing else, and
+ * reading it at each look for packets would have the kernel fetch that line back for each packet.
+ */
+function refill(queue: u32, taken: u32): void {
+  const size = load<u32>(queue + XDP_FILL, RING_MASK) + 1;
+  let unfilled = load<u32>(queue, XDP_UNFILLED) + taken;
+  if (unfilled >= size >> 3) {
+    const wanted = ringSpace(queue + XDP_FILL, size);
+    if (xdpFill(queue, wanted) == wanted) unfilled = 0; // else the pool was empty: again at the next look
+  }
+  store<u32>(queue, unfilled, XDP_UNFILLED);
+}
+
+/** Where a received piece begins: with unaligned chunks the kernel keeps its offset in the chunk in the upper 16 bits. */
+function placeOf(address: u64): u64 {
+  return (address & 0xffff_ffff_ffff) + (address >> 48);
+}
+
+/** The frame of a received piece becomes this worker's. False: it is not one the ring was given. */
+function accept(address: u64, owner: u32, self: u32): bool {
+  return address >> 32 == 0 && moveFrame(<u32>address >> frameShift, owner, self);
 }
 
 /**
@@ -106,54 +155,78 @@ export function xdpReceive(queue: u32, burst: u32, most: u32, seconds: f64, nano
   const owner = load<u32>(queue, XDP_RX_OWNER);
   const number = load<u32>(queue, XDP_QUEUE);
   const self = selfOwner();
-  let packets = load<u32>(burst, BURST_PACKETS);
+  const words = wordOf(0);
+  const held = (owner << OWNER_SHIFT) | 1;
+  const mine = soleWord();
+  const size = <u64>(frameMask + 1);
+  const within = ((<u64>frames) << frameShift) - size; // bytes of all frames but number 0
+  const behind = <u64>META_STAMPED | ((<u64>number & 0xff) << 48); // flags and queue
+  const before = load<u32>(burst, BURST_PACKETS);
+  let packets = before;
   let descriptors = load<u32>(burst, BURST_COUNT);
   let local = load<u32>(side, RING_LOCAL);
-  const before = packets;
   const ready = ringCount(side, mask + 1);
   let taken: u32 = 0;
   let dropped: u32 = 0;
   let bytes: u64 = 0;
   while (taken < ready && packets - before < most && descriptors < capacity) {
+    const first = entries + (local & mask) * DESC_SIZE;
     let length: u32 = 0;
-    let more = true;
-    while (more && taken + length < ready) {
-      more = (load<u32>(entries + ((local + length) & mask) * DESC_SIZE, DESC_OPTIONS) & CONTINUED) != 0;
-      length++;
-    }
-    if (more && length <= mask) break; // the rest of the packet is not published yet
-    const fits = !more && length <= capacity - descriptors;
-    if (!fits && !more && length <= capacity) break; // the next burst has room for it
-    let whole = fits;
     let packetBytes: u32 = 0;
-    for (let i: u32 = 0; i < length; i++) {
-      const slot = entries + ((local + i) & mask) * DESC_SIZE;
-      const at = descs + (descriptors + i) * DESC_SIZE;
-      packetBytes += load<u32>(slot, DESC_LEN);
-      if (accept(slot, owner, self)) {
-        if (whole) v128.store(at, v128.load(slot));
-        else releaseFrame(load<u32>(slot, DESC_ADDR));
-      } else if (whole) {
-        whole = false;
-        for (let back: u32 = 0; back < i; back++)
-          releaseFrame(load<u32>(descs + (descriptors + back) * DESC_SIZE, DESC_ADDR));
+    // Nearly every packet is one descriptor over a frame that the ring alone holds; options stand above the length.
+    const address = placeOf(load<u64>(first, DESC_ADDR));
+    const tail = load<u64>(first, DESC_LEN);
+    const word = words + ((<u32>(address >> frameShift)) << 2);
+    if (address - size < within && tail <= size - (address & (size - 1)) && load<u32>(word) == held) {
+      const at = descs + descriptors * DESC_SIZE;
+      store<u32>(word, mine);
+      store<u64>(at, address, DESC_ADDR);
+      store<u64>(at, tail, DESC_LEN);
+      length = 1;
+      packetBytes = <u32>tail;
+      bytes += tail;
+      taken++;
+      local++;
+    } else {
+      let more = true;
+      while (more && taken + length < ready) {
+        more = (load<u32>(entries + ((local + length) & mask) * DESC_SIZE, DESC_OPTIONS) & CONTINUED) != 0;
+        length++;
+      }
+      if (more && length <= mask) break; // the rest of the packet is not published yet
+      const fits = !more && length <= capacity - descriptors;
+      if (!fits && !more && length <= capacity) break; // the next burst has room for it
+      let whole = fits;
+      for (let i: u32 = 0; i < length; i++) {
+        const slot = entries + ((local + i) & mask) * DESC_SIZE;
+        const at = descs + (descriptors + i) * DESC_SIZE;
+        const place = placeOf(load<u64>(slot, DESC_ADDR));
+        packetBytes += load<u32>(slot, DESC_LEN);
+        const ours = accept(place, owner, self);
+        if (whole) {
+          store<u64>(at, place, DESC_ADDR);
+          store<u64>(at, load<u64>(slot, DESC_LEN), DESC_LEN);
+          if (ours && descriptorFault(at) == 0) continue;
+          whole = false;
+          for (let back: u32 = 0; back < i; back++)
+            releaseFrame(load<u32>(descs + (descriptors + back) * DESC_SIZE, DESC_ADDR));
+        }
+        if (ours) releaseFrame(<u32>place);
+      }
+      bytes += packetBytes;
+      taken += length;
+      local += length;
+      if (!whole) {
+        dropped++;
+        count(queue, fits ? XDP_BAD_RECEIVED : XDP_OVERSIZE, 1);
+        continue;
       }
     }
-    bytes += packetBytes;
-    taken += length;
-    local += length;
-    if (!whole) {
-      dropped++;
-      count(queue, fits ? XDP_BAD_RECEIVED : XDP_OVERSIZE, 1);
-      continue;
-    }
     const meta = metas + (packets << META_SHIFT);
-    clearMeta(meta);
     store<f64>(meta, seconds, META_SECONDS);
-    store<u32>(meta, nanoseconds, META_NANOSECONDS);
-    store<u32>(meta, packetBytes, META_WIRE_LENGTH);
-    store<u16>(meta, META_STAMPED, META_FLAGS);
-    store<u8>(meta, <u8>number, META_QUEUE);
+    store<u64>(meta, <u64>nanoseconds, META_NANOSECONDS); // and no hash
+    store<u64>(meta, <u64>packetBytes, META_WIRE_LENGTH); // and no peer
+    store<u64>(meta, behind, META_FLAGS);
     store<u32>(starts + (packets << 2), descriptors);
     packets++;
     descriptors += length;
@@ -166,7 +239,7 @@ export function xdpReceive(queue: u32, burst: u32, most: u32, seconds: f64, nano
     count(queue, XDP_RECEIVED, <f64>(packets - before + dropped));
     count(queue, XDP_RECEIVED_BYTES, <f64>bytes);
   }
-  xdpFill(queue, load<u32>(queue + XDP_FILL, RING_MASK) + 1);
+  refill(queue, taken);
   return packets - before;
 }
 
@@ -189,6 +262,17 @@ export function xdpSend(queue: u32, burst: u32, first: u32, fragments: u32, edge
   const mask = load<u32>(side, RING_MASK);
   const owner = load<u32>(queue, XDP_TX_OWNER);
   const self = selfOwner();
+  const words = wordOf(0);
+  const mine = soleWord();
+  const held = (owner << OWNER_SHIFT) | 1;
+  const size = <u64>(frameMask + 1);
+  const within = ((<u64>frames) << frameShift) - size; // bytes of all frames but number 0
+  const rewrites = edge != 0 && load<u32>(edge, EDGE_REWRITES) != 0;
+  // Of the metadata from META_FLAGS on: no verdict but PASS; before an edge no super-frame, and no checksum that may be
+  // left partial.
+  const unfinished: u64 = edge != 0 && load<u32>(edge, EDGE_FINISHES) != 0 ? CHECKSUM_BAD : 0;
+  const odd: u64 = (edge != 0 ? 0xff00_ffff_0000_0000 : 0xff00_0000_0000_0000) | unfinished;
+  const longest: u64 = edge != 0 ? <u64>load<u32>(edge, EDGE_MOST) : size;
   let local = load<u32>(side, RING_LOCAL);
   // The entries of what is not completed are read once more when it is: they must not be overwritten.
   let space = ringSpace(side, last);
@@ -199,10 +283,33 @@ export function xdpSend(queue: u32, burst: u32, first: u32, fragments: u32, edge
   let result: i32 = <i32>packets;
   for (let packet = first; packet < packets; packet++) {
     const meta = metas + (packet << META_SHIFT);
-    if (load<u8>(meta, META_VERDICT) != VERDICT_PASS) continue;
     const start = load<u32>(starts + (packet << 2));
     const end = endAmong(starts, packet, packets, last);
     const length = end - start;
+    // Nearly every packet is one descriptor over a frame that this worker alone holds, with nothing unusual about it.
+    const desc = descs + start * DESC_SIZE;
+    const address = load<u64>(desc, DESC_ADDR);
+    const tail = load<u64>(desc, DESC_LEN); // options stand above the length
+    const word = words + ((<u32>(address >> frameShift)) << 2);
+    if (
+      length == 1 &&
+      space != 0 &&
+      (load<u64>(meta, META_FLAGS) & odd) == 0 &&
+      tail - ETHERNET_HEADER <= longest - ETHERNET_HEADER &&
+      address - size < within &&
+      tail <= size - (address & (size - 1)) &&
+      load<u32>(word) == mine
+    ) {
+      if (rewrites) rewrite(edge, <u32>address);
+      store<u32>(word, held);
+      v128.store(entries + (local & mask) * DESC_SIZE, v128.load(desc));
+      store<u8>(meta, VERDICT_MOVED, META_VERDICT);
+      local++;
+      space--;
+      taken++;
+      continue;
+    }
+    if (load<u8>(meta, META_VERDICT) != VERDICT_PASS) continue;
     if (length > space || length - 1 > fragments) {
       result = <i32>packet;
       break;
@@ -267,6 +374,11 @@ export function xdpComplete(queue: u32): u32 {
   const sentMask = load<u32>(queue + XDP_TX, RING_MASK);
   const owner = load<u32>(queue, XDP_TX_OWNER);
   const self = selfOwner();
+  const words = wordOf(0);
+  const held = (owner << OWNER_SHIFT) | 1;
+  const plain = <u64>plainFrames();
+  let magazine = loadedMagazine();
+  let full = load<u32>(magazine, MAGAZINE_COUNT);
   let local = load<u32>(side, RING_LOCAL);
   let oldest = load<u32>(queue, XDP_COMPLETED);
   let outstanding = load<u32>(queue, XDP_OUTSTANDING);
@@ -275,18 +387,26 @@ export function xdpComplete(queue: u32): u32 {
   for (let i: u32 = 0; i < ready; i++) {
     const address = load<u64>(entries + ((local & mask) << 3));
     local++;
-    const frame = <u32>address >> frameShift;
+    const frame = address >> frameShift;
     if (
-      address >> 32 != 0 ||
-      frame == 0 ||
-      frame >= frames ||
-      outstanding == 0 ||
-      !moveFrame(frame, owner, self)
+      frame < plain &&
+      full < <u32>MAGAZINE_CAPACITY &&
+      outstanding != 0 &&
+      load<u32>(words + ((<u32>frame) << 2)) == held
     ) {
-      count(queue, XDP_BAD_COMPLETED, 1);
-      continue;
+      // As giveBack() does it, in its order: this worker may be ended at any loop's head.
+      store<u32>(magazine + (full << 2), (<u32>frame) << frameShift, MAGAZINE_ENTRIES);
+      store<u32>(magazine, ++full, MAGAZINE_COUNT);
+      store<u32>(words + ((<u32>frame) << 2), 0);
+    } else {
+      if (frame == 0 || frame >= <u64>frames || outstanding == 0 || !moveFrame(<u32>frame, owner, self)) {
+        count(queue, XDP_BAD_COMPLETED, 1);
+        continue;
+      }
+      releaseFrame(<u32>address);
+      magazine = loadedMagazine();
+      full = load<u32>(magazine, MAGAZINE_COUNT);
     }
-    releaseFrame(<u32>address);
     // Which packet it was does not matter for the sums: as many descriptors are done as were the oldest's.
     const entry = sent + ((oldest & sentMask) << DESC_SHIFT);
     bytes += load<u32>(entry, DESC_LEN);

@@ -166,7 +166,8 @@ function createDriver(
   const outstanding = (queue: XdpQueue) => u32[(queue.at + XDP_OUTSTANDING) >>> 2];
 
   function receiveFrom(queue: XdpQueue, burst: number): number {
-    if (queue.busyPoll || wantsWakeup(queue, XDP_FILL)) kickReceive(queue.fd, subject);
+    // Only zero-copy drivers ask to be woken; the word they ask by lies in a line that the kernel writes all the time.
+    if (queue.busyPoll || (queue.zeroCopy && wantsWakeup(queue, XDP_FILL))) kickReceive(queue.fd, subject);
     const now = performance.timeOrigin + performance.now();
     const seconds = Math.floor(now / 1000);
     return kernels.xdpReceive(queue.at, burst, BURST_MOST, seconds, (now - seconds * 1000) * 1e6);

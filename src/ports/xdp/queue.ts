@@ -165,7 +165,10 @@ function bindBest(
       if (errno === 0) return { fragments: shared.fragments, why };
       if (errno === ERRNO.EBUSY) break;
     }
-    if (!registered) registerUmem(fd, arena, arena.frames * arena.frameSize, arena.frameSize, subject);
+    // Unaligned chunks share the kernel's few hot buffer heads (net/xdp/xsk_buff_pool.c); aligned ones have one each,
+    // and every packet one that is cold. Drivers that do zero-copy may want them aligned.
+    if (!registered)
+      registerUmem(fd, arena, arena.frames * arena.frameSize, arena.frameSize, !zeroCopy, subject);
     registered = true;
     for (const fragments of [true, false]) {
       const flags = XDP_USE_NEED_WAKEUP | (zeroCopy ? XDP_ZEROCOPY : XDP_COPY) | (fragments ? XDP_USE_SG : 0);
