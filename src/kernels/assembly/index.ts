@@ -83,4 +83,5 @@ export { virtioFill, virtioReceive } from "./virtio-receive";
 export { virtioCommand, virtioComplete, virtioSend } from "./virtio-send";
 export { virtqueueArm, virtqueueKick } from "./virtqueue";
 export { readVnet } from "./vnet";
-export { xdpComplete, xdpFill, xdpReceive, xdpSend } from "./xdp";
+export { xdpFill, xdpReceive } from "./xdp";
+export { xdpComplete, xdpSend } from "./xdp-send";
