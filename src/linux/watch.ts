@@ -24,6 +24,7 @@ const POLLHUP = 16;
 /** Watches a descriptor. The kernel is asked only while someone waits, so an idle watch keeps no process alive. */
 export function watch(fd: number): Watch {
   const waiting = { readable: new Set<() => void>(), writable: new Set<() => void>() };
+  const aborts = createAborts();
   let poller: Poller | undefined; // from the first wait on
   let armed = 0; // what the kernel looks for; it may be more than is waited for
   let wanted = 0;
@@ -67,15 +68,14 @@ export function watch(fd: number): Watch {
     return new Promise((resolve, reject) => {
       if (signal.aborted) return reject(signal.reason);
       if (closed) return resolve();
-      const abort = () => {
-        cancel();
-        reject(signal.reason);
-      };
       const cancel = when(side, () => {
-        signal.removeEventListener("abort", abort);
+        unheard();
         resolve();
       });
-      signal.addEventListener("abort", abort, { once: true });
+      const unheard = aborts.hear(signal, () => {
+        cancel();
+        reject(signal.reason);
+      });
     });
   }
 
@@ -90,6 +90,42 @@ export function watch(fd: number): Watch {
       poller = undefined;
       release(waiting.readable);
       release(waiting.writable);
+      aborts.close();
+    },
+  };
+}
+
+interface Aborts {
+  /** Calls back when the signal aborts; returns what takes that back. */
+  hear(signal: AbortSignal, callback: () => void): () => void;
+  close(): void;
+}
+
+/** Mostly it is one signal all the time: to listen to it anew for each wait would take longer than the rest of it. */
+function createAborts(): Aborts {
+  const callbacks = new Set<() => void>();
+  let heard: AbortSignal | undefined;
+  const tell = () => release(callbacks);
+
+  function hearAlso(signal: AbortSignal, callback: () => void): () => void {
+    signal.addEventListener("abort", callback, { once: true });
+    return () => signal.removeEventListener("abort", callback);
+  }
+
+  return {
+    hear(signal, callback) {
+      if (signal !== heard) {
+        if (callbacks.size > 0) return hearAlso(signal, callback);
+        heard?.removeEventListener("abort", tell);
+        heard = signal;
+        signal.addEventListener("abort", tell, { once: true });
+      }
+      callbacks.add(callback);
+      return () => callbacks.delete(callback);
+    },
+    close() {
+      heard?.removeEventListener("abort", tell);
+      heard = undefined;
     },
   };
 }
