@@ -105,17 +105,26 @@ export async function writePackets(files: CaptureFiles, burst: number, packets: 
 }
 
 /**
- * Writes up to `most` packets straight out of a port that can: as many as go into one write; how many. To be called
- * until it is 0, since the port gets its memory back with the next call.
+ * Writes up to `most` packets straight out of a port that can: as many as go into one write; how many, and a promise
+ * of it only where something has to be waited for. To be called until it is 0, since the port gets its memory back
+ * with the next call.
  */
-export async function recordPackets(
+export function recordPackets(
   files: CaptureFiles,
   record: NonNullable<PortDriver["record"]>,
   most: number,
-): Promise<number> {
-  const { rotation } = files.options;
-  if (rotation.seconds !== undefined && Date.now() - files.started.getTime() >= rotation.seconds * 1000)
-    await rotateByTime(files);
+): number | Promise<number> {
+  const { seconds } = files.options.rotation;
+  if (seconds !== undefined && Date.now() - files.started.getTime() >= seconds * 1000)
+    return rotateByTime(files).then(() => recordNow(files, record, most));
+  return recordNow(files, record, most);
+}
+
+function recordNow(
+  files: CaptureFiles,
+  record: NonNullable<PortDriver["record"]>,
+  most: number,
+): number | Promise<number> {
   if (files.full) return 0;
   files.records ??= createRecords(files.arena);
   const { writer, records } = files;
@@ -123,8 +132,7 @@ export async function recordPackets(
   const packets = record(writer.state, records.offset, Math.min(most, 0xffff_ffff));
   if (packets === 0) return 0;
   const writing = writeRecords(records, writer.sink);
-  if (writing !== undefined) await writing;
-  return packets;
+  return writing === undefined ? packets : writing.then(() => packets);
 }
 
 async function rotateByTime(files: CaptureFiles): Promise<void> {

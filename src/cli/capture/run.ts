@@ -35,7 +35,7 @@ export interface CaptureOptions {
 }
 
 /** Milliseconds that packets wait for others on their way to a file. */
-const RING_DELAY = 200;
+const RING_DELAY = 400;
 /** Of the kernel's ring, for packets that go to a file. */
 const RING_KIB = 32_768;
 /** Bytes of the arena's regions for all else: blocks of output, bursts, tables. */
@@ -184,15 +184,19 @@ async function pumpRecords(
 ): Promise<void> {
   const most = count ?? Number.POSITIVE_INFINITY;
   const enough = () => counts.captured >= most || files.full;
-  const take = async () => {
-    const packets = await recordPackets(files, record, most - counts.captured);
+  const counted = (packets: number) => {
     counts.captured += packets;
     return packets;
+  };
+  const take = () => {
+    const packets = recordPackets(files, record, most - counts.captured);
+    return typeof packets === "number" ? counted(packets) : packets.then(counted);
   };
   let turned = performance.now();
   try {
     while (!until.aborted && !enough()) {
-      const packets = await take();
+      const taken = take();
+      const packets = typeof taken === "number" ? taken : await taken;
       const asked = performance.now();
       if (asked - turned > TURN_BUDGET_MS) await nextTurn();
       else if (packets > 0) continue;
@@ -208,7 +212,7 @@ async function pumpRecords(
 }
 
 /** What came before the signal, or before the interface went, may still be on its way through the kernel's ring. */
-async function lastOnes(take: () => Promise<number>, enough: () => boolean): Promise<void> {
+async function lastOnes(take: () => number | Promise<number>, enough: () => boolean): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, LAST_DELAY));
   const deadline = performance.now() + LAST_DELAY;
   while (!enough() && (await take()) > 0) if (performance.now() > deadline) return;

@@ -55,7 +55,7 @@ export function frameLimit(linkType: PacketLink["linkType"], mtu: number): numbe
 }
 
 const BLOCK = 256 * 1024; // TPACKET_V3: holds a super-frame of 64 KiB
-const LARGE_BLOCK = 4 * 2 ** 20; // where there is room for several: fewer wake-ups
+const LARGE_BLOCKS = [8 * 2 ** 20, 4 * 2 ** 20] as const; // where there is room for four: fewer wake-ups
 const SLOT_OVERHEAD = 128; // tpacket2_hdr, sockaddr_ll, virtio_net_hdr, link header and a VLAN tag, aligned
 const LEAST = 2 * BLOCK;
 const QUEUE_BYTES = 8 * 2 ** 20; // for packets that no slot can hold
@@ -135,7 +135,7 @@ function takeRing(arena: ArenaMemory, regions: Regions, mtu: number, options: Pa
 function ringFor(wanted: number, mtu: number, delay: number): PacketRing {
   const page = 1 << REGION_PAGE_SHIFT;
   if (delay > 0) {
-    const blockSize = wanted >= 4 * LARGE_BLOCK ? LARGE_BLOCK : BLOCK;
+    const blockSize = LARGE_BLOCKS.find((large) => wanted >= 4 * large) ?? BLOCK;
     const blocks = Math.max(2, Math.floor(wanted / blockSize));
     return { blocks, blockSize, frameSize: 0, delay };
   }

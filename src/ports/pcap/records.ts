@@ -27,7 +27,7 @@ export interface Records {
 }
 
 const BLOCK_AT = RECORDS_SIZE + MOST_VECTORS * VECTOR_SIZE;
-const BLOCK_BYTES = 2 ** 17;
+const BLOCK_BYTES = 2 ** 19;
 const BYTES = BLOCK_AT + BLOCK_BYTES;
 /** Two vectors more cost what it costs to fetch and copy so many bytes. */
 const COPIED = 256;
