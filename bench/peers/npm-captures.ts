@@ -6,10 +6,13 @@ import { dirname, join } from "node:path";
 const VERSIONS = { pcap: "3.1.0", cap: "0.2.1" } as const;
 export type NpmCapture = keyof typeof VERSIONS;
 
-/** Programs that count what they capture on `v0`, and say so at SIGINT as tcpdump does. */
+/**
+ * Programs that count what they capture on `v0`, and say so at SIGINT as tcpdump does. `cap` copies packets into the
+ * buffer for as long as it captures, and takes no hold of it: without one here it is collected, and the heap corrupted.
+ */
 const PROGRAMS: Readonly<Record<NpmCapture, string>> = {
   pcap: 'require("pcap").createSession("v0", { buffer_size: 10 << 20 }).on("packet", () => { count++; });',
-  cap: 'const cap = new (require("cap").Cap)(); cap.open("v0", "", 10 << 20, Buffer.alloc(65535)); cap.on("packet", () => { count++; });',
+  cap: 'globalThis.held = Buffer.alloc(65535); const cap = new (require("cap").Cap)(); cap.open("v0", "", 10 << 20, held); cap.on("packet", () => { count++; });',
 };
 
 const FRAME = (open: string) => `let count = 0;
