@@ -66,6 +66,14 @@ export function filterLinkType(linkType: LinkType): FilterLinkType {
   const name = typeof linkType === "number" ? linkTypeOf(linkType) : linkTypeOf(linkTypeNumber(linkType));
   const known = LINK_TYPES.find((each) => each === name);
   if (known !== undefined) return known;
+  if (name === "DATAGRAM")
+    throw new MillraceError(
+      "ERR_FILTER",
+      "filters look at headers, and datagrams of a udp: port have no headers",
+      {
+        hint: `read them by packet: with "udp port 5000" as filter; filters are for ${LINK_TYPES.join(", ")}`,
+      },
+    );
   throw new MillraceError("ERR_FILTER", `filters are not compiled for link type ${String(linkType)}`, {
     hint: suggestion(String(linkType), LINK_TYPES) ?? `they are for ${LINK_TYPES.join(", ")}`,
   });
