@@ -2,7 +2,7 @@
 
 import type { ClassicInstruction } from "./classic.js";
 import * as bpf from "./classic.js";
-import { type Block, blockTable, type Graph, ordered } from "./graph.js";
+import { type Block, blockTable, type Graph, ordered, type Table } from "./graph.js";
 import type { BinaryOp, TestOp, Value } from "./ir.js";
 
 /** What the registers hold at some point, as far as it is known. */
@@ -51,7 +51,7 @@ export function generate(graph: Graph, root: Block, accepted: number): ClassicIn
 }
 
 /** Keeps of what is known at the entry of a block only what also holds on this way to it. */
-function meet(entries: (Registers | undefined)[], block: Block, from: Registers): void {
+function meet(entries: Table<Registers>, block: Block, from: Registers): void {
   const entry = entries[block.id];
   if (entry === undefined) entries[block.id] = { a: from.a, x: from.x };
   else {

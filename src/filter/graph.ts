@@ -105,8 +105,11 @@ export function lower(graph: Graph, condition: Condition, whenTrue: Block, whenF
     }
 }
 
-/** Room for something of each block made so far, by its number. */
-export function blockTable<T>(graph: Graph): (T | undefined)[] {
+/** Something of each block, by its number. */
+export type Table<T> = (T | undefined)[];
+
+/** Room for something of each block made so far. */
+export function blockTable<T>(graph: Graph): Table<T> {
   return new Array<T | undefined>(graph.next);
 }
 

@@ -9,6 +9,7 @@ import {
   type Graph,
   ordered,
   pass,
+  type Table,
   type TestBlock,
 } from "./graph.js";
 
@@ -27,6 +28,12 @@ interface Fact {
 /** The end of every list. */
 const NOTHING = { depth: 0 } as Fact;
 Object.assign(NOTHING, { before: NOTHING, far: NOTHING });
+
+/** Something of each test, by its outcome. */
+interface Sides<T> {
+  readonly yes: Table<T>;
+  readonly no: Table<T>;
+}
 
 /** How far back a fact is looked for: keeps the work linear in very long expressions. */
 const MEMORY = 256;
@@ -47,22 +54,20 @@ function threadOnce(graph: Graph, root: Block): Block {
   const order = ordered(graph, root);
   const facts = knownFacts(graph, order);
   const rebuilt = blockTable<Block>(graph);
-  const ways = blockTable<Ways>(graph);
+  const ways: Sides<Block> = { yes: blockTable(graph), no: blockTable(graph) };
   for (const block of order.reverse()) {
-    const before = facts[block.id] ?? NOTHING;
     if (block.kind === "verdict") rebuilt[block.id] = block;
     else if (block.kind === "assign")
       rebuilt[block.id] = assignment(graph, block.slot, block.value, rebuilt[block.next.id]!);
     else if (block.kind === "pass")
-      rebuilt[block.id] = pass(graph, rebuilt[skipKnown(block.next, before, ways).id]!);
+      rebuilt[block.id] = pass(graph, rebuilt[skipKnown(block.next, facts.entry[block.id]!, ways).id]!);
     else {
-      const onward = {
-        yes: skipKnown(block.yes, learn(block, true, before), ways),
-        no: skipKnown(block.no, learn(block, false, before), ways),
-      };
-      ways[block.id] = onward;
-      const yes = rebuilt[onward.yes.id]!;
-      const no = rebuilt[onward.no.id]!;
+      const onYes = skipKnown(block.yes, facts.yes[block.id]!, ways);
+      const onNo = skipKnown(block.no, facts.no[block.id]!, ways);
+      ways.yes[block.id] = onYes;
+      ways.no[block.id] = onNo;
+      const yes = rebuilt[onYes.id]!;
+      const no = rebuilt[onNo.id]!;
       const same = yes === block.yes && no === block.no;
       rebuilt[block.id] = same ? block : decision(graph, block.op, block.left, block.right, yes, no);
     }
@@ -92,22 +97,27 @@ function learn(test: TestBlock, outcome: boolean, before: Fact): Fact {
   return { test, outcome, before, far: alike ? far.far : before, depth: before.depth + 1 };
 }
 
-/** What is known at the entry of each block: what all ways to it have in common. */
-function knownFacts(graph: Graph, order: readonly Block[]): (Fact | undefined)[] {
-  const facts = blockTable<Fact>(graph);
+/** What is known at the entry of each block, which is what all ways to it have in common, and behind each test. */
+function knownFacts(graph: Graph, order: readonly Block[]): Sides<Fact> & { readonly entry: Table<Fact> } {
+  const entry = blockTable<Fact>(graph);
+  const yes = blockTable<Fact>(graph);
+  const no = blockTable<Fact>(graph);
   const enter = (block: Block, fact: Fact) => {
-    if (block.kind === "verdict") return;
-    const entry = facts[block.id];
-    facts[block.id] = entry === undefined ? fact : common(entry, fact);
+    const before = entry[block.id];
+    if (block.kind !== "verdict") entry[block.id] = before === undefined ? fact : common(before, fact);
   };
+  entry[order[0].id] = NOTHING;
   for (const block of order) {
-    const before = facts[block.id] ?? NOTHING;
+    if (block.kind === "verdict") continue;
+    const before = entry[block.id]!;
     if (block.kind === "test") {
-      enter(block.yes, learn(block, true, before));
-      enter(block.no, learn(block, false, before));
-    } else if (block.kind !== "verdict") enter(block.next, before);
+      yes[block.id] = learn(block, true, before);
+      no[block.id] = learn(block, false, before);
+      enter(block.yes, yes[block.id]!);
+      enter(block.no, no[block.id]!);
+    } else enter(block.next, before);
   }
-  return facts;
+  return { entry, yes, no };
 }
 
 /** The tail that two lists share. */
@@ -120,20 +130,13 @@ function common(first: Fact, second: Fact): Fact {
   return long;
 }
 
-/** Where a test leads, past the tests that are known on every way to it. */
-interface Ways {
-  readonly yes: Block;
-  readonly no: Block;
-}
-
 /** The first block whose outcome is not known. Long runs of known tests are passed over by the ways of the first. */
-function skipKnown(start: Block, fact: Fact, ways: readonly (Ways | undefined)[]): Block {
+function skipKnown(start: Block, fact: Fact, ways: Sides<Block>): Block {
   let block = start;
   while (block.kind === "test") {
     const outcome = known(block, fact);
     if (outcome === undefined) return block;
-    const onward = ways[block.id]!;
-    block = outcome ? onward.yes : onward.no;
+    block = (outcome ? ways.yes : ways.no)[block.id]!;
   }
   return block;
 }
