@@ -5,7 +5,7 @@ import { compileProgram } from "../../src/filter/program.js";
 import { runsInSocket } from "../../src/filter/socket.js";
 import type { FilterLinkType } from "../../src/filter/state.js";
 import { classified, interpreted, loadBurst } from "./backends.js";
-import { expression } from "./grammar.js";
+import { expression, hardExpression } from "./grammar.js";
 import { openFilteredPair, xdpPasses, xdpRefusal } from "./kernel.js";
 import { type CapturedPacket, capturedPackets, mutated, tcpdumpProgram } from "./oracle.js";
 
@@ -94,7 +94,7 @@ export function createDifferential(random: () => number): Differential {
   const mayLoad = xdpRefusal() === undefined;
   const step = (): number => {
     const linkType = LINK_TYPES[Math.floor(random() * LINK_TYPES.length)];
-    const text = expression(random, 4);
+    const text = random() < 0.3 ? hardExpression(random) : expression(random, 4);
     const what = `${linkType} ${text}`;
     const ground = grounds.get(linkType)!;
     const theirs = tcpdumpProgram(linkType, text);

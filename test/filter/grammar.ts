@@ -168,3 +168,52 @@ function abbreviated(made: string): readonly string[] | undefined {
   if (/net /.test(made)) return NETS;
   return undefined;
 }
+
+const HEADERS = words(
+  "ip ip6 tcp udp icmp icmp6 ether arp link sctp igmp pim vrrp carp rarp decnet lat sca mopdl atalk",
+);
+const CONSTANTS = words(
+  "0 1 2 3 4 7 8 9 12 13 14 16 20 31 32 33 255 256 0xffff 0x7fffffff 0x80000000 0xffffffff tcpflags icmptype tcp-syn 1500",
+);
+/** What shifts the place of all that follows; some leave a parenthesis open. */
+const ENTRANCES = [
+  ...["", "", "ip and ", "not ip or ", "tcp and not (", "tcp or (", "(ip or ip6) and "],
+  ...["vlan and ", "vlan 1 and ", "not vlan and ", "vlan or ", "not (vlan and ", "vlan and vlan and "],
+  ...["mpls and ", "mpls 16 or ", "mpls and mpls and ", "vlan and mpls and "],
+  ...["pppoes and ", "pppoes 1 and ", "pppoes or ", "pppoes and mpls and "],
+];
+
+/** Arithmetic of any shape. What divides is a number: a packet whose bytes divide by 0 is rejected, where that is asked. */
+function deepValue(random: Random, depth: number): string {
+  const roll = random();
+  if (depth <= 0 || roll < 0.2) return pick(random, CONSTANTS);
+  if (roll < 0.27) return "len";
+  if (roll < 0.6) {
+    const index = random() < 0.5 ? pick(random, NAMED) : deepValue(random, depth - 1);
+    return `${pick(random, HEADERS)}[${index}${pick(random, ["", "", ":1", ":2", ":4"])}]`;
+  }
+  if (roll < 0.66) return `- ${deepValue(random, depth - 1)}`;
+  const operator = pick(random, words("+ - * & | ^ << >> / %"));
+  const right = /[/%]/.test(operator)
+    ? pick(random, words("1 2 3 255 0x10000"))
+    : deepValue(random, depth - 1);
+  const combined = `${deepValue(random, depth - 1)} ${operator} ${right}`;
+  return random() < 0.5 ? `(${combined})` : combined;
+}
+
+/** One expression in which headers, negations and deep arithmetic meet. */
+export function hardExpression(random: Random): string {
+  const entrance = pick(random, ENTRANCES);
+  const count = 1 + Math.floor(random() * 4);
+  const tests = Array.from({ length: count }, () => {
+    const negation = pick(random, ["", "", "", "not ", "not not "]);
+    if (random() < 0.5)
+      return negation + (random() < 0.4 ? `(${expression(random, 3)})` : expression(random, 1));
+    const depth = 1 + Math.floor(random() * 3);
+    const relation = pick(random, words("= == != < > <= >="));
+    const compared = `${deepValue(random, depth)} ${relation} ${deepValue(random, depth)}`;
+    return negation + (random() < 0.3 ? `(${compared})` : compared);
+  });
+  const closing = ")".repeat(entrance.split("(").length - entrance.split(")").length);
+  return `${entrance}${tests.reduce((text, test) => `${text}${pick(random, [" and ", " or "])}${test}`)}${closing}`;
+}
