@@ -9,6 +9,7 @@ import {
   readFileSync,
   rmSync,
   statSync,
+  writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -16,6 +17,7 @@ import { type TestContext, test } from "node:test";
 import { MAIN, makeLan } from "../kit/lan.js";
 import { makeNamespaces, makeVeth, outputOf, runIn, startIn } from "../kit/netns.js";
 import { until } from "../kit/until.js";
+import { encodePcap } from "../packet/captures.js";
 
 function folder(t: TestContext): string {
   const path = mkdtempSync(join(tmpdir(), "millrace-capture-"));
@@ -239,6 +241,35 @@ test("without -w a line is printed for each packet, in tcpdump's forms", () => {
   assert.deepEqual(hex.split("\n").slice(1), theirs.split("\n").slice(1));
   const json = millrace("capture", "-r", "test/data/captures/dns_udp.pcap", "--json", "src port 53").stdout;
   assert.deepEqual(JSON.parse(json).length, 266);
+});
+
+test("times and link headers of the lines are tcpdump's", (t) => {
+  const dir = folder(t);
+  const every = join(dir, "every.pcap");
+  const ethertypes = Array.from({ length: 0x10000 - 1536 }, (_, i) => i + 1536);
+  const frame = (type: number) =>
+    Uint8Array.from({ length: 60 }, (_, i) => [type >> 8, type & 255][i - 12] ?? 0);
+  writeFileSync(every, encodePcap(1, ethertypes.map(frame)));
+  const head = (text: string) =>
+    text
+      .split("\n")
+      .map((line) => /^.*? > .*?(?:\)|802\.3), length \d+:/.exec(line)?.[0])
+      .filter((line) => line !== undefined);
+  const named = (text: string) => head(text).filter((line) => !line.includes("Unknown"));
+  const time = (text: string) => text.match(/^.*?(?= [A-Z])/gm);
+  const compare = (part: (text: string) => unknown, file: string, ...options: readonly string[]) => {
+    const theirs = spawnSync("tcpdump", ["-n", "-r", file, ...options], {
+      encoding: "latin1",
+      maxBuffer: 2 ** 26,
+    });
+    assert.equal(theirs.status, 0, theirs.stderr);
+    const ours = millrace("capture", "-r", file, ...options);
+    assert.deepEqual(part(ours.stdout), part(theirs.stdout), `${file} ${options.join(" ")}`);
+    assert.notEqual(part(ours.stdout), null);
+  };
+  compare(named, every, "-e", "-t");
+  compare(head, "test/data/captures/802.1D_spanning_tree.pcap", "-e", "-t");
+  for (const times of [[], ["-tt"], ["-ttt"], ["-tttt"], ["-ttttt"]]) compare(time, recorded, ...times);
 });
 
 test("-C and -W cut the output into a ring of files, every packet in one of them", (t) => {

@@ -54,7 +54,7 @@ function stamp({ times, nano }: LineOptions, now: Moment, before: Moment): strin
   if (times === 3 || times === 5) {
     let seconds = now.seconds - before.seconds;
     let nanoseconds = now.nanoseconds - before.nanoseconds;
-    const sign = seconds < 0 || (seconds === 0 && nanoseconds < 0) ? "-" : "";
+    const sign = seconds < 0 || (seconds === 0 && nanoseconds < 0) ? "-" : " ";
     if (sign === "-") [seconds, nanoseconds] = [-seconds, -nanoseconds];
     if (nanoseconds < 0) [seconds, nanoseconds] = [seconds - 1, nanoseconds + 1e9];
     const since = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, seconds % 60];
@@ -81,16 +81,58 @@ function toJson(packet: Packet, { seconds, nanoseconds }: Moment): object {
   };
 }
 
-const ETHERTYPES: Readonly<Record<number, string>> = {
-  2048: "IPv4",
-  2054: "ARP",
-  33024: "802.1Q",
-  34525: "IPv6",
-  34887: "MPLS unicast",
-  34915: "PPPoE D",
-  34916: "PPPoE S",
-  34984: "802.1Q-QinQ",
-};
+/** Names as tcpdump has them. */
+const ETHERTYPES: ReadonlyMap<number, string> = new Map([
+  [0x0600, "NS"],
+  [0x0707, "GeoNet (old)"],
+  [0x0800, "IPv4"],
+  [0x0806, "ARP"],
+  [0x1000, "Trail"],
+  [0x1111, "CALM FAST"],
+  [0x6001, "MOP DL"],
+  [0x6002, "MOP RC"],
+  [0x6003, "DN"],
+  [0x6004, "LAT"],
+  [0x6007, "SCA"],
+  [0x6558, "TEB"],
+  [0x8035, "Reverse ARP"],
+  [0x8038, "Lanbridge"],
+  [0x803c, "DEC DNS"],
+  [0x803e, "DEC DTS"],
+  [0x805b, "VEXP"],
+  [0x805c, "VPROD"],
+  [0x809b, "Appletalk"],
+  [0x80f3, "Appletalk ARP"],
+  [0x8100, "802.1Q"],
+  [0x8137, "IPX"],
+  [0x86dd, "IPv6"],
+  [0x8808, "MPCP"],
+  [0x8809, "Slow Protocols"],
+  [0x880b, "PPP"],
+  [0x8847, "MPLS unicast"],
+  [0x8848, "MPLS multicast"],
+  [0x8863, "PPPoE D"],
+  [0x8864, "PPPoE S"],
+  [0x886f, "MS NLB heartbeat"],
+  [0x888e, "EAPOL"],
+  [0x8899, "Realtek protocols"],
+  [0x88a2, "AoE"],
+  [0x88a8, "802.1Q-QinQ"],
+  [0x88ca, "TIPC"],
+  [0x88cc, "LLDP"],
+  [0x88e5, "802.1AE MACsec"],
+  [0x88f7, "PTP"],
+  [0x8902, "CFM"],
+  [0x893a, "IEEE1905.1"],
+  [0x8947, "GeoNet"],
+  [0x894f, "NSH"],
+  [0x9000, "Loopback"],
+  [0x9100, "802.1Q-9100"],
+  [0x9200, "802.1Q-9200"],
+  [0xabcd, "CFM (old)"],
+  [0xd28b, "Arista Vendor Specific Protocol"],
+  [0xfefe, "OSI"],
+]);
 
 function mac(packet: Packet, at: number): string {
   return Array.from({ length: 6 }, (_, i) =>
@@ -104,11 +146,12 @@ function mac(packet: Packet, at: number): string {
 /** Hardware addresses and ethertype as tcpdump -e prints them. */
 function linkHead(packet: Packet): string {
   if (packet.linkType !== "EN10MB" || packet.length < 14) return "";
+  const from = `${mac(packet, 6)} > ${mac(packet, 0)}`;
   const ethertype = packet.u16(12);
-  const name = ETHERTYPES[ethertype] ?? "Unknown";
-  const kind =
-    ethertype < 1536 ? "802.3" : `ethertype ${name} (0x${ethertype.toString(16).padStart(4, "0")})`;
-  return `${mac(packet, 6)} > ${mac(packet, 0)}, ${kind}, length ${packet.wireLength}: `;
+  if (ethertype < 1536) return `${from}, 802.3, length ${Math.min(ethertype, packet.wireLength - 14)}: `;
+  const name = ETHERTYPES.get(ethertype) ?? "Unknown";
+  const number = ethertype.toString(16).padStart(4, "0");
+  return `${from}, ethertype ${name} (0x${number}), length ${packet.wireLength}: `;
 }
 
 const LINK_HEADERS: Readonly<Record<string, number>> = {
