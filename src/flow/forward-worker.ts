@@ -13,13 +13,13 @@ tell({ owner: memoryOf(defaultArena()).worker });
 parentPort?.once("message", () => stop.abort());
 // process.exit() in a module of the user's, or an error that nobody catches.
 process.once("exit", () => {
-  if (lastWord !== undefined) tell({ report: lastWord() });
+  if (lastWord !== undefined) tell({ report: lastWord(), done: false });
 });
 const { report, failure } = await runTask(task, stop.signal, (last) => {
   lastWord = last;
   tell({ open: true });
 });
 lastWord = undefined;
-tell({ report });
+tell({ report, done: true });
 if (failure !== undefined) throw failure;
 parentPort?.close();

@@ -39,11 +39,11 @@ export interface ForwardSeed {
   readonly task: ForwardTask;
 }
 
-/** From a worker to its starter. A report that comes before the end is the last word of one that dies. */
+/** From a worker to its starter. A report without `done` is the last word of one that dies. */
 export type ForwardMessage =
   | { readonly owner: number }
   | { readonly open: true }
-  | { readonly report: Report };
+  | { readonly report: Report; readonly done: boolean };
 
 /** What workers did together, each for itself, and why they ended before they were told to. */
 export interface WorkersOutcome {
@@ -235,18 +235,19 @@ function runWorker(
   return new Promise((resolve) => {
     let owner = 0;
     let report: Report | undefined;
+    let done = false;
     let failure: unknown;
     worker.on("message", (message: ForwardMessage) => {
       if ("owner" in message) owner = message.owner;
       else if ("open" in message) opened();
-      else report = message.report;
+      else ({ report, done } = message);
     });
     worker.on("error", (error) => {
       failure = inWorker(index, seed.task, reviveError(error));
     });
     worker.on("exit", (status) => {
       until.removeEventListener("abort", stop);
-      if (status !== 0) failure ??= inWorker(index, seed.task, `it ended with status ${status}`);
+      if (!done) failure ??= inWorker(index, seed.task, `it ended with status ${status}`);
       // What a worker that has closed its ports still has is its magazines and regions.
       const frames = owner === 0 ? 0 : sweepWorker(arena, owner);
       sweepAttachments(arena);

@@ -29,6 +29,7 @@ function openLinks(): number {
 
 const WAYS = [
   ["an exit", "process.exit(7)", true, /worker \d .*: it ended with status 7/],
+  ["an exit that looks like success", "process.exit()", true, /worker \d .*: it ended with status 0/],
   ["an error nobody catches", "setImmediate(() => { throw new Error('boom'); })", true, /worker \d .*boom/],
   ["an exit without a word", "process.removeAllListeners('exit'); process.exit(7)", false, /status 7/],
 ] as const;
