@@ -86,7 +86,7 @@ export function createDistributor(
           counts.bytes += kernels.burstBytes(source.burst, VERDICT_PASS);
           await spread(signal);
           if (source.overdue) await source.turn();
-        } else if (port.driver.ended) return;
+        } else if (source.ended) return;
         else await source.wait(signal);
       }
     },

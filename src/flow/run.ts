@@ -236,13 +236,14 @@ export async function* receive(run: Run): AsyncGenerator<Source | undefined, voi
     for (const source of sources) {
       if (source.poll() === 0) continue;
       any = true;
+      source.keep();
       yield source;
       if (run.stopped) return;
       if (source.overdue) await source.turn();
     }
     run.signal.throwIfAborted();
     if (any) continue;
-    if (sources.every(({ driver }) => driver.ended)) return;
+    if (sources.every(({ ended }) => ended)) return;
     yield undefined; // nothing there: whoever asked may look after its timeouts
     try {
       await waitForAny(run);
@@ -256,7 +257,7 @@ export async function* receive(run: Run): AsyncGenerator<Source | undefined, voi
 const IDLE_MS = 20;
 
 async function waitForAny(run: Run): Promise<void> {
-  const open = run.sources.filter(({ driver }) => !driver.ended);
+  const open = run.sources.filter(({ ended }) => !ended);
   if (open.length === 0) return; // they ended since they were looked at
   const idle = new AbortController();
   const timer = setTimeout(() => idle.abort(), IDLE_MS);

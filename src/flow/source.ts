@@ -26,6 +26,10 @@ export interface Source {
   poll(): number;
   /** Frees what is left of the burst now, and counts it by verdict. */
   release(): void;
+  /** Keeps the burst until release() for whoever is at work on it, although the port may be closed meanwhile. */
+  keep(): void;
+  /** True once poll() will find nothing any more: the driver has ended, or the port was closed. */
+  readonly ended: boolean;
   /** Resolves when poll() may find something, or the driver has ended. Rejects with the signal's reason. */
   wait(signal: AbortSignal): Promise<void>;
   /** True when this turn of the event loop has lasted long enough: then await turn(). */
@@ -50,6 +54,8 @@ export function createSource(
   let turnStarted = performance.now();
   let polls = 0;
   let ready = 0; // packets that wait() has received already
+  let kept = false;
+  let state: "open" | "closed" | "freed" = "open";
   const receive = () => {
     const packets = driver.receive(burst);
     if (packets > 0) filter?.apply(burst);
@@ -58,6 +64,11 @@ export function createSource(
   const look = () => {
     ready = receive();
     return ready > 0 || driver.ended;
+  };
+  const free = () => {
+    destroyBurst(arena, burst);
+    tally.close();
+    state = "freed";
   };
   const turn = async () => {
     await nextTurn();
@@ -68,6 +79,7 @@ export function createSource(
     burst,
     tally,
     poll() {
+      if (state !== "open") return 0;
       if (ready > 0) {
         const packets = ready;
         ready = 0;
@@ -77,11 +89,21 @@ export function createSource(
       return receive();
     },
     release() {
+      if (state === "freed") return;
+      kept = false;
       if (arena.u32[(burst + BURST_PACKETS) >>> 2] !== 0)
         throwFault(arena, burst, kernels.burstRelease(burst, tally.offset));
+      if (state === "closed") free();
+    },
+    keep() {
+      kept = true;
+    },
+    get ended() {
+      return state !== "open" || driver.ended;
     },
     async wait(signal) {
       signal.throwIfAborted();
+      if (state !== "open") return;
       source.release();
       if (wait !== "interrupt") {
         for (let spin = 0; spin < SPINS; spin++) {
@@ -91,7 +113,7 @@ export function createSource(
         for (let turns = 0; wait === "busy" || turns < TURNS; turns++) {
           await turn();
           signal.throwIfAborted();
-          if (look()) return;
+          if (source.ended || look()) return;
         }
       }
       await driver.readable(signal);
@@ -103,9 +125,9 @@ export function createSource(
     },
     turn,
     close() {
-      source.release();
-      destroyBurst(arena, burst);
-      tally.close();
+      if (state !== "open") return;
+      state = "closed";
+      if (!kept) source.release();
     },
   };
   return source;

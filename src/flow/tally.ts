@@ -11,6 +11,7 @@ export interface Tally {
   passed(): Count;
   /** Those dropped, by reason. */
   dropped(): Record<string, number>;
+  /** Nothing is counted here from now on; what was stays to be read. */
   close(): void;
 }
 
@@ -18,10 +19,11 @@ const BYTES = 256 * 16;
 
 export function createTally(arena: ArenaMemory): Tally {
   const offset = allocateRegion(arena, BYTES);
-  const at = (verdict: number): Count => {
-    const word = (offset >>> 3) + 2 * verdict;
-    return { packets: Number(arena.u64[word]), bytes: Number(arena.u64[word + 1]) };
-  };
+  let counts: BigUint64Array = arena.u64.subarray(offset >>> 3, (offset + BYTES) >>> 3);
+  const at = (verdict: number): Count => ({
+    packets: Number(counts[2 * verdict]),
+    bytes: Number(counts[2 * verdict + 1]),
+  });
   return {
     offset,
     passed: () => at(VERDICT_PASS),
@@ -34,6 +36,9 @@ export function createTally(arena: ArenaMemory): Tally {
       }
       return dropped;
     },
-    close: () => freeRegion(arena, offset, BYTES),
+    close() {
+      counts = counts.slice();
+      freeRegion(arena, offset, BYTES);
+    },
   };
 }

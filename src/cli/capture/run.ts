@@ -244,7 +244,7 @@ async function pump(
     if (packets > 0) {
       await take(packets);
       if (source.overdue) await source.turn();
-    } else if (port.driver.ended) return;
+    } else if (source.ended) return;
     else await source.wait(until).catch(unlessAborted(until));
   }
   if (!port.can.live || enough()) return;
