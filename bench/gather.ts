@@ -231,7 +231,10 @@ randomFillSync(u8.subarray(source, source + CHUNK));
 let port = 45_460;
 async function udp(send: DemoTask["role"], gather: DemoTask["role"], chunks: number) {
   port = port === 45_499 ? 45_460 : port + 1; // a late datagram of one run is nobody's in the next
-  const task = { chunkBytes: CHUNK, chunks, payload: PAYLOAD, source, progress: 0, verifyEvery: VERIFY };
+  const task = {
+    ...{ chunkBytes: CHUNK, chunks, payload: PAYLOAD, source, verifyEvery: VERIFY },
+    ...{ progress: 0, ahead: 8, patience: 50 },
+  };
   const locator = (role: DemoTask["role"]) =>
     role === "gather-plain" || role === "send-plain" ? `${port}` : `udp://127.0.0.1:${port}`;
   const { got } = await pair(
@@ -240,7 +243,8 @@ async function udp(send: DemoTask["role"], gather: DemoTask["role"], chunks: num
     { ...task, role: gather, locator: locator(gather) },
   );
   if (got.wrong > 0) throw new Error(`${got.wrong} chunks differ from what was sent`);
-  return { speed: (got.bytes * 8) / got.seconds / 1e9, cpu: got.cpu / (got.bytes / 1e9) };
+  const bytes = got.chunks * CHUNK;
+  return { speed: (bytes * 8) / got.seconds / 1e9, cpu: got.cpu / (bytes / 1e9) };
 }
 const ours = () => udp("send", "gather", 3000);
 const plain = () => udp("send-plain", "gather-plain", 200);

@@ -15,8 +15,11 @@ export interface DemoTask {
   readonly source: number;
   /** One chunk in so many is compared with the source. */
   readonly verifyEvery: number;
-  /** Offset of a word in which the gathering half counts chunks: the sender keeps few chunks ahead of it. */
+  /** Offset of a word in which the gathering half counts chunks: the sender keeps at most `ahead` chunks ahead of it. */
   readonly progress: number;
+  readonly ahead: number;
+  /** Milliseconds that the sender waits for chunks under way before it believes that they are lost. */
+  readonly patience: number;
 }
 
 export interface DemoSeed {
@@ -31,8 +34,8 @@ export type DemoMessage =
   | {
       readonly result: {
         readonly report?: Report;
-        /** Payload bytes that arrived in whole chunks, or were sent. */
-        readonly bytes: number;
+        /** Chunks that arrived whole, or were sent. */
+        readonly chunks: number;
         readonly datagrams: number;
         /** Chunks that were whole and equal to the source byte for byte, and those that differed. */
         readonly verified: number;
