@@ -9,10 +9,11 @@ export type NpmCapture = keyof typeof VERSIONS;
 /**
  * Programs that count what they capture on `v0`, and say so at SIGINT as tcpdump does. `cap` copies packets into the
  * buffer for as long as it captures, and takes no hold of it: without one here it is collected, and the heap corrupted.
+ * Its ring has slots for the longest packets: in 10 MiB too few to lose none.
  */
 const PROGRAMS: Readonly<Record<NpmCapture, string>> = {
   pcap: 'require("pcap").createSession("v0", { buffer_size: 10 << 20 }).on("packet", () => { count++; });',
-  cap: 'globalThis.held = Buffer.alloc(65535); const cap = new (require("cap").Cap)(); cap.open("v0", "", 10 << 20, held); cap.on("packet", () => { count++; });',
+  cap: 'globalThis.held = Buffer.alloc(65535); const cap = new (require("cap").Cap)(); cap.open("v0", "", 64 << 20, held); cap.on("packet", () => { count++; });',
 };
 
 const FRAME = (open: string) => `let count = 0;
