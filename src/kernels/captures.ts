@@ -1,6 +1,6 @@
 // Byte offsets of what the capture kernels read and write in the arena, for TypeScript and AssemblyScript alike.
 
-// A capture being read: where the walk stands in the block of file in memory. 192 bytes.
+// A capture being read: where the walk stands in the block of file in memory. 320 bytes.
 export const CAPTURE_POSITION = 0; // u32, address of the next record
 export const CAPTURE_END = 4; // u32, address just past the last byte in memory
 export const CAPTURE_SWAPPED = 8; // u32, 1: the file's byte order is big endian
@@ -29,7 +29,8 @@ export const CAPTURE_COPY = 120; // u32, address where the next such packet goes
 export const CAPTURE_COPY_END = 124; // u32, past the last byte there
 export const CAPTURE_COPIED = 128; // u64, bytes copied so
 export const CAPTURE_SCOUTED = 136; // u32, lent: address up to which the records' heads were fetched
-export const CAPTURE_SIZE = 192;
+export const CAPTURE_SCOUTS = 192; // 16 × (u32, u32): where each walk ahead stands, and where it ends
+export const CAPTURE_SIZE = 320;
 
 // CAPTURE_LENGTHS: files of version 2.2 and before hold the original length first, those of 2.3 either way.
 export const LENGTHS_NORMAL = 0;

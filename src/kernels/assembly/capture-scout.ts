@@ -2,13 +2,23 @@
 // that a walk over bytes that nobody has read yet waits for memory at each record. Here several walks go on at once,
 // from places in between where a record seems to begin, so that their waits overlap. They only read, within the bytes
 // given: after a wrong guess, bytes have been fetched that nobody wants, and nothing else is amiss.
-import { CAPTURE_HEADER, CAPTURE_LENGTHS, CAPTURE_LIMIT, CAPTURE_UNITS, LENGTHS_NORMAL } from "../captures";
+import {
+  CAPTURE_HEADER,
+  CAPTURE_LENGTHS,
+  CAPTURE_LIMIT,
+  CAPTURE_SCOUTS,
+  CAPTURE_SWAPPED,
+  CAPTURE_UNITS,
+  LENGTHS_NORMAL,
+} from "../captures";
 import { u32At } from "./capture-walk";
 
 const STRETCH: u32 = 1 << 20; // bytes whose heads stay in a second-level cache until they are walked
-const WALKS: u32 = 8;
+const WALKS: u32 = 16;
+const WALK_SIZE: u32 = 8;
 const LEAST: u32 = 8192; // bytes a walk, or it is not worth looking for where it begins
-const FIRST: u32 = 32; // records by which is told how long they are
+const LOOK: u32 = 4096; // bytes in which a beginning is looked for: where there is none, records are few
+const FIRST: u32 = 16; // records by which is told how long they are
 const DENSE: u32 = 160; // bytes a record below which a processor fetches all of them by itself
 const DAYS: u32 = 1 << 20; // seconds that records near each other may lie apart
 const HEAD: u32 = 40; // bytes of a packet in which nearly all filters look
@@ -20,6 +30,7 @@ let header: u32 = 0;
 let limit: u32 = 0;
 let units: u32 = 0;
 let time: u32 = 0;
+let highest: u32 = 0;
 let last: u32 = 0;
 // What the walks have read, so that they do.
 let fetched: u32 = 0;
@@ -35,65 +46,70 @@ export function scout(state: u32, position: u32, end: u32): u32 {
   limit = load<u32>(state, CAPTURE_LIMIT);
   units = load<u32>(state, CAPTURE_UNITS);
   time = u32At(position);
+  highest = load<u32>(state, CAPTURE_SWAPPED) != 0 ? 0 : 3;
   last = end - MARGIN;
   const room = (last - position) / WALKS;
   const part = room < STRETCH / WALKS ? room : STRETCH / WALKS;
-  let a = position;
-  for (let i: u32 = 0; i < FIRST; i++) a = next(a, last);
-  if (a - position < FIRST * DENSE) return NOTHING_TO_SCOUT;
-  const stopA = position + part;
-  const stopB = stopA + part;
-  const stopC = stopB + part;
-  const stopD = stopC + part;
-  const stopE = stopD + part;
-  const stopF = stopE + part;
-  const stopG = stopF + part;
-  const stopH = stopG + part;
-  let b = beginning(stopA, stopB);
-  let c = beginning(stopB, stopC);
-  let d = beginning(stopC, stopD);
-  let e = beginning(stopD, stopE);
-  let f = beginning(stopE, stopF);
-  let g = beginning(stopF, stopG);
-  let h = beginning(stopG, stopH);
-  while (
-    a < stopA ||
-    b < stopB ||
-    c < stopC ||
-    d < stopD ||
-    e < stopE ||
-    f < stopF ||
-    g < stopG ||
-    h < stopH
-  ) {
-    a = next(a, stopA);
-    b = next(b, stopB);
-    c = next(c, stopC);
-    d = next(d, stopD);
-    e = next(e, stopE);
-    f = next(f, stopF);
-    g = next(g, stopG);
-    h = next(h, stopH);
+  const stop = position + WALKS * part;
+  let first = position;
+  for (let i: u32 = 0; i < FIRST; i++) first = next(first);
+  if (first - position < FIRST * DENSE) return stop;
+  const walks = state + CAPTURE_SCOUTS;
+  let walk = walks;
+  store<u32>(walk, first);
+  for (let from = position + part; from < stop; from += part) {
+    const at = beginning(from);
+    if (at == 0) continue; // the walk before goes on
+    store<u32>(walk, from, 4);
+    walk += WALK_SIZE;
+    store<u32>(walk, at);
   }
-  return stopH;
+  store<u32>(walk, stop, 4);
+  goOn(walks, walk + WALK_SIZE);
+  return stop;
 }
 
-/** The record after the one at `at`, which is fetched; `stop` at most where there is none. */
-function next(at: u32, stop: u32): u32 {
-  if (at >= stop) return at;
+/** Takes all walks to their ends, a record each in turn. */
+function goOn(walks: u32, past: u32): void {
+  while (past > walks)
+    for (let walk = walks; walk < past; walk += WALK_SIZE) {
+      const at = load<u32>(walk);
+      if (at < load<u32>(walk, 4)) store<u32>(walk, next(at));
+      else {
+        past -= WALK_SIZE;
+        store<u64>(walk, load<u64>(past));
+      }
+    }
+}
+
+/** The record after the one at `at`, which is fetched; `last` where there is none. */
+function next(at: u32): u32 {
+  if (at >= last) return last;
   const captured = u32At(at + 8);
   fetched += <u32>load<u8>(at + header + HEAD);
-  return captured > limit ? stop : at + header + captured;
+  return captured > limit ? last : at + header + captured;
 }
 
-/** Where the first record seems to begin from `from` on; `stop` where none does. */
-function beginning(from: u32, stop: u32): u32 {
-  for (let at = from; at < stop; at++) {
-    if (!plausible(at)) continue;
-    const following = at + header + u32At(at + 8);
-    if (following >= last || plausible(following)) return at;
+/** Where the first record seems to begin from `from` on; 0 where none does nearby. */
+function beginning(from: u32): u32 {
+  const highestOfTime = i8x16.splat(<i8>(time >> 24));
+  const zero = i8x16.splat(0);
+  const past = from + LOOK < last ? from + LOOK : last;
+  for (let at = from; at < past; at += 16) {
+    // Sixteen places at once: the highest bytes of the time and of both lengths.
+    const places = at + highest;
+    const captured = i8x16.eq(v128.load(places, 8), zero);
+    const wire = i8x16.eq(v128.load(places, 12), zero);
+    const seconds = i8x16.eq(v128.load(places), highestOfTime);
+    let found = <u32>i8x16.bitmask(v128.and(v128.and(captured, wire), seconds));
+    for (; found != 0; found &= found - 1) {
+      const place = at + ctz(found);
+      if (!plausible(place)) continue;
+      const following = place + header + u32At(place + 8);
+      if (following >= last || plausible(following)) return place;
+    }
   }
-  return stop;
+  return 0;
 }
 
 function plausible(at: u32): bool {
