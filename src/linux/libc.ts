@@ -131,14 +131,31 @@ export interface Koffi {
   errno(): number;
 }
 
+/** The version that package.json pins. */
+const KOFFI_VERSION = "3.3.4";
+
 let koffi: Koffi | undefined;
 let loaded: Libc | undefined;
+
+/**
+ * koffi's binary from where npm puts it, beside koffi: looking for it koffi's own way takes longer than loading it.
+ * Undefined where it is elsewhere, or another version's.
+ */
+function requireBinary(require: NodeJS.Require): unknown {
+  try {
+    const binary = require(`@koromix/koffi-linux-${process.arch}`) as { readonly version?: unknown };
+    return binary.version === KOFFI_VERSION ? binary : undefined;
+  } catch {
+    return undefined;
+  }
+}
 
 /** koffi itself. Throws ERR_CAPABILITY where its binary is not installed. */
 export function loadKoffi(): Koffi {
   if (koffi !== undefined) return koffi;
+  const require = createRequire(import.meta.url);
   try {
-    koffi = createRequire(import.meta.url)("koffi") as Koffi;
+    koffi = (requireBinary(require) ?? require("koffi")) as Koffi;
   } catch (cause) {
     throw new MillraceError(
       "ERR_CAPABILITY",
