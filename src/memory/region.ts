@@ -23,7 +23,7 @@ export function allocateRegion(arena: ArenaMemory, bytes: number): number {
   return offset;
 }
 
-/** The same, but not zeroed nor touched: for what is mapped over at once. */
+/** The same, but not zeroed nor touched: for what is mapped over, or written before it is looked at. */
 export function reserveRegion(arena: ArenaMemory, bytes: number): number {
   const word = (offset: number) => arena.u32[(arena.control + offset) >>> 2];
   const count = word(CONTROL_PAGE_COUNT);

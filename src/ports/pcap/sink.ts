@@ -4,7 +4,7 @@ import { promisify } from "node:util";
 import { MillraceError } from "../../errors.js";
 import { CONTROL_PAGE_COUNT, REGION_PAGE_SHIFT } from "../../kernels/structs.js";
 import type { ArenaMemory } from "../../memory/arena.js";
-import { allocateRegion, freeRegion } from "../../memory/region.js";
+import { freeRegion, reserveRegion } from "../../memory/region.js";
 import { systemError } from "./source.js";
 
 /** A stretch of the arena that goes to the file in one write; whole records only. */
@@ -77,7 +77,7 @@ export async function openSink(arena: ArenaMemory, path: string, pcapng: boolean
   const regions = arena.u32[(arena.control + CONTROL_PAGE_COUNT) >>> 2] * 2 ** REGION_PAGE_SHIFT;
   const bytes = Math.min(1 << 20, Math.max(1 << 15, 2 ** Math.floor(Math.log2(regions / 32))));
   const blocks = Array.from({ length: BLOCKS }, () => ({
-    offset: allocateRegion(arena, bytes),
+    offset: reserveRegion(arena, bytes),
     bytes,
     single: false,
   }));
@@ -107,7 +107,7 @@ export function takeBlock(sink: CaptureSink): OutputBlock | undefined {
 
 /** A block for one record of `bytes` bytes. */
 export function singleBlock(sink: CaptureSink, bytes: number): OutputBlock {
-  return { offset: allocateRegion(sink.arena, bytes), bytes, single: true };
+  return { offset: reserveRegion(sink.arena, bytes), bytes, single: true };
 }
 
 /** Hands over a block whose first `length` bytes are to be written. */
