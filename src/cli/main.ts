@@ -32,7 +32,8 @@ const program = new Command("millrace")
   .version(version);
 
 const called = process.argv[2] ?? "";
-const wanted = Object.hasOwn(COMMANDS, called) ? [called] : Object.keys(COMMANDS);
+const all = ["--version", "-V"].includes(called) ? [] : Object.keys(COMMANDS);
+const wanted = Object.hasOwn(COMMANDS, called) ? [called] : all;
 for (const name of wanted) (await COMMANDS[name]())(program);
 
 await runProgram(program, process.argv);
