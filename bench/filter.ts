@@ -11,7 +11,12 @@ import { type ArenaMemory, createArenaMemory } from "../src/memory/arena.js";
 import { appendPacket, createBurst } from "../src/memory/burst.js";
 import { startBench } from "./compare.js";
 import { kernelNanoseconds, makeSocketJit, type SocketJit } from "./peers/kernel-jit.js";
-import { makeLargeCaptures, tcpdumpSeconds, wholeCommandSeconds } from "./peers/large-captures.js";
+import {
+  bareNodeSeconds,
+  makeLargeCaptures,
+  tcpdumpSeconds,
+  wholeCommandSeconds,
+} from "./peers/large-captures.js";
 import { openLibpcap } from "./peers/libpcap.js";
 import { recordedPackets } from "./peers/recorded.js";
 
@@ -162,6 +167,7 @@ function compilation(): void {
 
 /** The whole command, from its start to its end, on files in the page cache. */
 async function commands(): Promise<void> {
+  bench.note("node /dev/null, of which the whole command consists too", 1e3 * best(bareNodeSeconds), "ms");
   const captures = makeLargeCaptures(packets);
   try {
     for (const { name, file } of captures.list)
