@@ -1,6 +1,12 @@
 import { MillraceError } from "../errors.js";
 import { OWNER_LIMIT } from "../kernels/structs.js";
-import { type ArenaMemory, type ArenaOptions, attachArena, createArenaMemory } from "../memory/arena.js";
+import {
+  type ArenaMemory,
+  type ArenaOptions,
+  type ArenaPlan,
+  attachArena,
+  createArenaMemory,
+} from "../memory/arena.js";
 import { allocateRegion, freeRegion } from "../memory/region.js";
 import { workerArena } from "./worker-context.js";
 
@@ -35,7 +41,12 @@ function wrap(memory: ArenaMemory): Arena {
  * Memory is committed as it is touched. Throws ERR_MEMORY.
  */
 export function createArena(options: ArenaOptions = {}): Arena {
-  return wrap(createArenaMemory(options));
+  return planArena(options);
+}
+
+/** The same, for a command that knows what its ports want. */
+export function planArena(plan: ArenaPlan): Arena {
+  return wrap(createArenaMemory(plan));
 }
 
 /** The arena this thread works on unless told otherwise: its worker's, or one a process, made when first asked for. */

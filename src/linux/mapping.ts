@@ -2,7 +2,7 @@
 // piece of it is replaced by anonymous pages, or another thread could take the hole.
 import { MillraceError } from "../errors.js";
 import { check, type Hints } from "./errno.js";
-import { libc, loadKoffi } from "./libc.js";
+import { callLater, libc, loadKoffi } from "./libc.js";
 
 export const PROT_READ = 1;
 export const PROT_WRITE = 2;
@@ -77,6 +77,15 @@ export function unmapOver(arena: Mapped, offset: number, bytes: number): void {
     "mmap",
     "unmapping from the arena",
   );
+}
+
+/** The same by one of Node's threads, which takes some 14 ms a GiB off this one. */
+export async function unmapOverLater(arena: Mapped, offset: number, bytes: number): Promise<void> {
+  checkRange(arena, offset, bytes);
+  const address = arenaBase(arena) + offset;
+  const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+  if ((await callLater("mmap", address, bytes, PROT_READ | PROT_WRITE, flags, -1, 0)) !== address)
+    unmapOver(arena, offset, bytes); // tells why
 }
 
 /** Asks for transparent huge pages in a range; false where the kernel does not give them. */

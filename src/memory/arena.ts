@@ -70,6 +70,12 @@ export interface ArenaOptions {
   readonly frameSize?: 2048 | 4096;
 }
 
+/** How an arena is made where its user is known. */
+export interface ArenaPlan extends ArenaOptions {
+  /** Bytes for regions; an eighth, and 32 MiB where that is no more than half, unless given. */
+  readonly regionBytes?: number;
+}
+
 const PAGE = 1 << 16;
 /** The most bytes that an arena can have. */
 export const LARGEST_BYTES = 65_248 * PAGE; // below x86's MSI window, so that no end offset wraps
@@ -81,8 +87,8 @@ export const DEFAULT_BYTES = 256 * 2 ** 20;
 const DEFAULT_FRAME_SIZE = 4096;
 
 /** How many frames an arena of so many bytes has: all that the regions leave. */
-function framesIn(bytes: number, frameSize: number): number {
-  const forRegions = Math.max(bytes / 8, Math.min(REGION_BYTES, bytes / 2));
+function framesIn(bytes: number, frameSize: number, regionBytes?: number): number {
+  const forRegions = regionBytes ?? Math.max(bytes / 8, Math.min(REGION_BYTES, bytes / 2));
   return Math.floor((bytes - forRegions) / frameSize);
 }
 
@@ -90,7 +96,7 @@ function framesIn(bytes: number, frameSize: number): number {
 export const DEFAULT_FRAME_BYTES = framesIn(DEFAULT_BYTES, DEFAULT_FRAME_SIZE) * DEFAULT_FRAME_SIZE;
 
 /** Makes an arena: a quarter of its frames for the pool, the rest for chunks; an eighth of it or more for regions. */
-export function createArenaMemory(options: ArenaOptions = {}): ArenaMemory {
+export function createArenaMemory(options: ArenaPlan = {}): ArenaMemory {
   const bytes = Math.ceil((options.bytes ?? DEFAULT_BYTES) / PAGE) * PAGE;
   const frameSize = options.frameSize ?? DEFAULT_FRAME_SIZE;
   if (!(bytes >= 16 * 2 ** 20 && bytes <= LARGEST_BYTES))
@@ -102,7 +108,8 @@ export function createArenaMemory(options: ArenaOptions = {}): ArenaMemory {
       hint: "a frame has 2048 or 4096 bytes",
     });
   const memory = new WASM.Memory({ initial: bytes / PAGE, maximum: bytes / PAGE, shared: true });
-  const control = layOut(new Uint32Array(memory.buffer), bytes, frameSize);
+  const frames = framesIn(bytes, frameSize, options.regionBytes);
+  const control = layOut(new Uint32Array(memory.buffer), bytes, frameSize, frames);
   return attachArena({ memory, control });
 }
 
@@ -148,8 +155,12 @@ function alignUp(value: number, to: number): number {
 }
 
 /** Writes the control block and its tables into fresh memory; returns the control block's offset. */
-function layOut(u32: Uint32Array<SharedArrayBuffer>, bytes: number, frameSize: number): number {
-  const frames = framesIn(bytes, frameSize);
+function layOut(
+  u32: Uint32Array<SharedArrayBuffer>,
+  bytes: number,
+  frameSize: number,
+  frames: number,
+): number {
   const poolFrames = (frames >>> 2) & -MAGAZINE_CAPACITY;
   const fullMagazines = poolFrames / MAGAZINE_CAPACITY;
   // Two for each worker, and one to spare for each: an empty one is then always to be had.

@@ -1,5 +1,5 @@
 import { MillraceError } from "../../errors.js";
-import { type Arena, createArena } from "../../flow/arena.js";
+import { type Arena, planArena } from "../../flow/arena.js";
 import { type OpenPort, openPort } from "../../flow/port.js";
 import { nextTurn, TURN_BUDGET_MS } from "../../flow/source.js";
 import { BURST_METAS, META_SIZE, META_VERDICT, VERDICT_PASS } from "../../kernels/structs.js";
@@ -8,6 +8,7 @@ import { createBurstView } from "../../packet/burst.js";
 import { reasonsOf } from "../../packet/context.js";
 import { parseLocator } from "../../ports/locator.js";
 import { describeLinkType, linkTypeNumber } from "../../ports/pcap/link-types.js";
+import { MAPPING_BYTES } from "../../ports/pcap/mapped.js";
 import { stopOnSignals } from "../session.js";
 import {
   type CaptureFiles,
@@ -38,8 +39,11 @@ export interface CaptureOptions {
 const RING_DELAY = 400;
 /** Of the kernel's ring, for packets that go to a file. */
 const RING_KIB = 32_768;
-/** Bytes of the arena's regions for all else: blocks of output, bursts, tables. */
+/** Bytes of the arena's regions beside a ring or a mapped file: blocks of output, bursts, tables. */
 const BESIDE_RING = 16 * 2 ** 20;
+/** Of the arena for a file that may be mapped: its frames, for what a filter takes of it, and its regions. */
+const FRAME_BYTES = 128 * 2 ** 20;
+const FILE_REGIONS = MAPPING_BYTES + BESIDE_RING;
 /** Milliseconds in which the kernel has handed over what it had: its timer, and its own delay. */
 const LAST_DELAY = RING_DELAY + 100;
 
@@ -103,11 +107,14 @@ function ringKib({ bufferKib, file }: CaptureOptions): number | undefined {
   return bufferKib ?? (buffered(file) ? RING_KIB : undefined);
 }
 
-/** An arena whose eighth for regions holds the ring beside all else, where the usual one's does not. */
+/** An arena whose regions hold the ring, or the mapped file, beside all else, where the usual one's do not. */
 function arenaFor(options: CaptureOptions): Arena | undefined {
-  if (parseLocator(options.locator).kind !== "packet") return undefined;
+  const { kind } = parseLocator(options.locator);
+  if (kind === "pcap" && options.expression !== "")
+    return planArena({ bytes: FRAME_BYTES + FILE_REGIONS, regionBytes: FILE_REGIONS });
+  if (kind !== "packet") return undefined;
   const bytes = 8 * ((ringKib(options) ?? 0) * 1024 + BESIDE_RING);
-  return bytes <= DEFAULT_BYTES ? undefined : createArena({ bytes: Math.min(bytes, LARGEST_BYTES) });
+  return bytes <= DEFAULT_BYTES ? undefined : planArena({ bytes: Math.min(bytes, LARGEST_BYTES) });
 }
 
 /** The locator with what the options ask of the kinds of port that have it. */

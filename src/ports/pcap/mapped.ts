@@ -2,7 +2,7 @@
 import { fstatSync, statfsSync } from "node:fs";
 import { type FileLease, leaseFile, mapFileOver } from "../../linux/file-mapping.js";
 import { libc } from "../../linux/libc.js";
-import { unmapOver } from "../../linux/mapping.js";
+import { unmapOver, unmapOverLater } from "../../linux/mapping.js";
 import type { ArenaMemory } from "../../memory/arena.js";
 import { freeRegion, reserveRegion } from "../../memory/region.js";
 import { HEADROOM, type Window } from "./window.js";
@@ -21,9 +21,13 @@ export interface MappedFile {
   /** Bytes of the file when it was leased. */
   readonly size: number;
   readonly region: number;
+  /** Bytes that a slot has room for. */
+  readonly slotBytes: number;
   readonly slots: readonly Slot[];
   readonly free: Slot[];
   readonly pending: Set<Promise<unknown>>;
+  /** Where in the file the last window that was made ends. */
+  mappedTo: number;
   lease: FileLease | undefined;
   /** Someone waits to write to the file: nothing more of it is mapped. */
   broken: boolean;
@@ -31,9 +35,10 @@ export interface MappedFile {
 
 const PAGE = 4096;
 const SLOTS = 3;
-const SLOT = 8 << 20;
-const STRIDE = HEADROOM + SLOT;
-const REGION = SLOTS * STRIDE;
+/** Bytes of a slot: many where there is room for them, since each costs turns of the event loop. */
+const SLOT_BYTES = [64 << 20, 8 << 20];
+/** Bytes of regions with which the largest slots can be had. */
+export const MAPPING_BYTES = regionBytes(SLOT_BYTES[0]);
 /** Bytes of a file from which on mapping is worth its preparations. */
 const WORTH_MAPPING = 32 << 20;
 
@@ -47,28 +52,54 @@ const LOCAL: ReadonlySet<number> = new Set([
   0x794c7630, // overlayfs
 ]);
 
+function regionBytes(slotBytes: number): number {
+  return SLOTS * (HEADROOM + slotBytes);
+}
+
+function reserve(arena: ArenaMemory): { readonly region: number; readonly slotBytes: number } | undefined {
+  for (const slotBytes of SLOT_BYTES)
+    try {
+      return { region: reserveRegion(arena, regionBytes(slotBytes)), slotBytes };
+    } catch {
+      // a smaller one may fit
+    }
+  return undefined;
+}
+
 /** Gets ready to map a file; undefined where it had better be read. */
 export function openMapped(arena: ArenaMemory, fd: number): MappedFile | undefined {
   if (fstatSync(fd).size < WORTH_MAPPING || !LOCAL.has(statfsSync(`/proc/self/fd/${fd}`).type))
     return undefined;
-  let region: number;
   try {
     libc();
-    region = reserveRegion(arena, REGION);
   } catch {
-    return undefined; // reading needs neither system calls of our own nor this memory
+    return undefined; // reading needs no system calls of our own
   }
+  const room = reserve(arena);
+  if (room === undefined) return undefined;
+  const { region, slotBytes } = room;
   const lease = leaseFile(fd, () => void letGo(file));
   if (lease === undefined) {
-    freeRegion(arena, region, REGION);
+    freeRegion(arena, region, regionBytes(slotBytes));
     return undefined;
   }
   const slots = Array.from({ length: SLOTS }, (_, i) => ({
-    offset: region + i * STRIDE + HEADROOM,
+    offset: region + i * (HEADROOM + slotBytes) + HEADROOM,
     mapped: false,
   }));
   const file: MappedFile = {
-    ...{ arena, fd, region, slots, lease, free: [...slots], pending: new Set(), broken: false },
+    ...{
+      arena,
+      fd,
+      region,
+      slotBytes,
+      slots,
+      lease,
+      free: [...slots],
+      pending: new Set(),
+      mappedTo: 0,
+      broken: false,
+    },
     size: fstatSync(fd).size,
   };
   return file;
@@ -82,10 +113,11 @@ export function mapWindow(
   if (file.broken || offset >= file.size) return undefined;
   const slot = file.free.pop();
   if (slot === undefined) return undefined;
-  const { arena, fd, pending } = file;
+  const { arena, fd, slotBytes, pending } = file;
   const from = offset - (offset % PAGE);
-  const bytes = Math.min(SLOT, file.size - from);
+  const bytes = Math.min(slotBytes, file.size - from);
   slot.mapped = true;
+  file.mappedTo = from + bytes;
   const ready = mapFileOver(arena, slot.offset, Math.ceil(bytes / PAGE) * PAGE, fd, from).then((whole) => {
     pending.delete(ready);
     if (!whole) unmap(file, slot);
@@ -100,14 +132,23 @@ export function mapWindow(
     end: limit,
     headroom: HEADROOM,
     limit,
-    lent: () => file.free.push(slot),
+    lent: () => (file.mappedTo < file.size ? file.free.push(slot) : unmapEarly(file, slot)),
   };
   return { window, ready };
 }
 
-function unmap({ arena }: MappedFile, slot: Slot): void {
-  unmapOver(arena, slot.offset, SLOT);
+function unmap({ arena, slotBytes }: MappedFile, slot: Slot): void {
+  unmapOver(arena, slot.offset, slotBytes);
   slot.mapped = false;
+}
+
+/** What nobody will map over any more is unmapped while the rest is walked: at the end somebody waits for it. */
+function unmapEarly(file: MappedFile, slot: Slot): void {
+  const { arena, slotBytes, pending, lease } = file;
+  if (lease === undefined) return; // closed: it is unmapped
+  slot.mapped = false;
+  const gone = unmapOverLater(arena, slot.offset, slotBytes).finally(() => pending.delete(gone));
+  pending.add(gone);
 }
 
 /** Puts copies in the place of what is mapped, then lets those who wait write to the file. */
@@ -115,9 +156,9 @@ async function letGo(file: MappedFile): Promise<void> {
   file.broken = true;
   await Promise.allSettled(file.pending);
   if (file.lease === undefined) return; // closed meanwhile
-  const { arena, slots } = file;
+  const { arena, slotBytes, slots } = file;
   for (const slot of slots.filter(({ mapped }) => mapped)) {
-    const bytes = arena.u8.slice(slot.offset, slot.offset + SLOT);
+    const bytes = arena.u8.slice(slot.offset, slot.offset + slotBytes);
     unmap(file, slot);
     arena.u8.set(bytes, slot.offset);
   }
@@ -128,9 +169,9 @@ async function letGo(file: MappedFile): Promise<void> {
 export async function closeMapped(file: MappedFile): Promise<void> {
   file.broken = true;
   await Promise.allSettled(file.pending);
-  const { arena, region, lease } = file;
+  const { arena, region, slotBytes, lease } = file;
   file.lease = undefined;
   for (const slot of file.slots) if (slot.mapped) unmap(file, slot);
   lease?.release();
-  freeRegion(arena, region, REGION);
+  freeRegion(arena, region, regionBytes(slotBytes));
 }
