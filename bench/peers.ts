@@ -101,27 +101,31 @@ export async function startForward(
   cpu: number,
   ...args: readonly string[]
 ): Promise<{ stop(): Promise<void> }> {
-  const command = [
-    "netns",
-    "exec",
-    namespace,
-    "taskset",
-    "-c",
-    String(cpu),
-    process.execPath,
-    MAIN,
-    "forward",
-  ];
-  const child = spawn("ip", [...command, ...args], { stdio: ["ignore", "ignore", "pipe"] });
+  const { said, stop } = startMillrace(namespace, cpu, "forward", ...args);
+  for (let tries = 0; !said().includes("forwarding between"); tries++) {
+    if (tries > 200) throw new Error(`millrace forward: ${said()}`);
+    await sleep(50);
+  }
+  return { stop };
+}
+
+/** `millrace` in a namespace, on one CPU, until stopped, and what it has said on stderr. */
+export function startMillrace(
+  namespace: string,
+  cpu: number,
+  ...args: readonly string[]
+): { said(): string; stop(): Promise<void> } {
+  const pinned = ["netns", "exec", namespace, "taskset", "-c", String(cpu), process.execPath, MAIN];
+  const child = spawn("ip", [...pinned, ...args], { stdio: ["ignore", "ignore", "pipe"] });
   let said = "";
   child.stderr.on("data", (data) => {
     said += data;
   });
-  for (let tries = 0; !said.includes("forwarding between"); tries++) {
-    if (tries > 200 || child.exitCode !== null) throw new Error(`millrace forward: ${said}`);
-    await sleep(50);
-  }
   return {
+    said() {
+      if (child.exitCode !== null) throw new Error(`millrace ${args.join(" ")}: ${said}`);
+      return said;
+    },
     async stop() {
       child.kill("SIGINT");
       await ended(child, 5000);

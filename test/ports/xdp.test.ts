@@ -347,6 +347,47 @@ test("a packet begins at the sum of both parts of its address, and frames taken 
   throwFault(arena, burst, kernels.burstRelease(burst, 0));
 });
 
+test("packets of one shared frame go out and come back by the run, and no completion more than went out is believed", () => {
+  const arena = createArenaMemory();
+  const { u32, u64, kernels } = arena;
+  const { queue, rings } = makeQueue(arena);
+  const counted = (counter: number) => arena.f64[(queue + counter) >>> 3];
+  const free = freeFrames(arena);
+  const [model, burst] = [createBurst(arena, 16), createBurst(arena, 16)];
+  const [one, other] = [kernels.takeFrame() >>> 0, kernels.takeFrame() >>> 0];
+  for (const address of [one, one + 64, one + 128, other]) appendPacket(arena, model, [address, 60]);
+  for (let more = 0; more < 2; more++) assert.equal(kernels.addReference(one), 1);
+
+  assert.equal(kernels.burstRepeat(model, 2, burst, 9), 9); // one other one one one other one one one
+  const sent = Array.from(
+    { length: 9 },
+    (_, i) => u32[(u32[(burst + BURST_DESCS) >>> 2] + i * DESC_SIZE) >>> 2],
+  );
+  assert.deepEqual(
+    sent,
+    [128, -1, 0, 64, 128, -1, 0, 64, 128].map((at) => (at < 0 ? other : one + at)),
+  );
+  assert.equal(kernels.xdpSend(queue, burst, 0, 17, 0), 9);
+  assert.equal(counted(XDP_TAKEN), 9);
+  throwFault(arena, burst, kernels.burstRelease(burst, 0));
+  throwFault(arena, model, kernels.burstRelease(model, 0));
+  assert.equal(freeFrames(arena), free - 2, "what is under way is held");
+
+  const complete = (addresses: readonly number[], at: number) => {
+    for (const [i, address] of addresses.entries())
+      u64[(rings[3] + 192 + 8 * (at + i)) >>> 3] = BigInt(address);
+    Atomics.store(u32, rings[3] >>> 2, at + addresses.length);
+    kernels.xdpComplete(queue);
+  };
+  complete([...sent.slice(0, 7), other], 0); // the other went out twice
+  assert.equal(counted(XDP_SENT), 7);
+  assert.equal(counted(XDP_BAD_COMPLETED), 1);
+  complete([...sent.slice(7), one], 8);
+  assert.equal(counted(XDP_SENT), 9);
+  assert.equal(counted(XDP_BAD_COMPLETED), 2);
+  assert.equal(freeFrames(arena), free, "every frame is back");
+});
+
 const ODDITIES: Readonly<Record<string, (arena: ArenaMemory, meta: number, frame: number) => number>> = {
   "nothing odd": () => 60,
   "too long": () => 1600,

@@ -315,6 +315,22 @@ function moveShared(frame: u32, from: u32, to: u32): bool {
   return true;
 }
 
+/** How many references to a frame that is shared `owner`, which keeps counts, holds. */
+export function sharesOf(frame: u32, owner: u32): u32 {
+  if (load<u32>(wordOf(frame)) >> OWNER_SHIFT != OWNER_SHARED) return 0;
+  const counts = load<u32>(load<u32>(control, CONTROL_OWNERS) + owner * OWNER_SIZE, OWNER_REFERENCES);
+  return load<u16>(counts + (frame << 1));
+}
+
+/** Hands `count` of the references that sharesOf() tells of from one owner to another that keeps counts. */
+export function moveShares(frame: u32, from: u32, to: u32, count: u32): void {
+  const owners = load<u32>(control, CONTROL_OWNERS);
+  const source = load<u32>(owners + from * OWNER_SIZE, OWNER_REFERENCES) + (frame << 1);
+  const target = load<u32>(owners + to * OWNER_SIZE, OWNER_REFERENCES) + (frame << 1);
+  store<u16>(source, load<u16>(source) - <u16>count);
+  store<u16>(target, load<u16>(target) + <u16>count);
+}
+
 // ── Runs: adjacent words of a table claimed together, frames and region pages alike.
 
 /** Claims `count` adjacent free words of `words`[from, to), stores `word` in each; index of the first, or -1. */

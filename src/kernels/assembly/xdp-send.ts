@@ -48,9 +48,12 @@ import {
   frames,
   loadedMagazine,
   moveFrame,
+  moveShares,
   plainFrames,
   releaseFrame,
+  releaseReferences,
   selfOwner,
+  sharesOf,
   soleWord,
   wordOf,
 } from "./arena";
@@ -97,6 +100,11 @@ export function xdpSend(queue: u32, burst: u32, first: u32, fragments: u32, edge
   const uncompleted = mask + 1 - load<u32>(queue, XDP_OUTSTANDING);
   if (uncompleted < space) space = uncompleted;
   const begin = local;
+  // Packets in one frame that is shared (a generator's) mostly follow each other: the first goes the long way, and the
+  // references of the others are handed over at once.
+  let shared: u32 = 0;
+  let shares: u32 = 0; // that this worker holds of it
+  let pieces: u32 = 0;
   let taken: u32 = 0;
   let result: i32 = <i32>packets;
   for (let packet = first; packet < packets; packet++) {
@@ -104,7 +112,7 @@ export function xdpSend(queue: u32, burst: u32, first: u32, fragments: u32, edge
     const start = load<u32>(starts + (packet << 2));
     const end = endAmong(starts, packet, packets, last);
     const length = end - start;
-    // Nearly every packet is one descriptor over a frame that this worker alone holds, with nothing unusual about it.
+    // Nearly every packet is one descriptor with nothing unusual about it.
     const desc = descs + start * DESC_SIZE;
     const address = load<u64>(desc, DESC_ADDR);
     const tail = load<u64>(desc, DESC_LEN); // options stand above the length
@@ -116,10 +124,12 @@ export function xdpSend(queue: u32, burst: u32, first: u32, fragments: u32, edge
       tail - ETHERNET_HEADER <= longest - ETHERNET_HEADER &&
       address - size < within &&
       tail <= size - (address & (size - 1)) &&
-      load<u32>(word) == mine
+      (load<u32>(word) == mine || (pieces < shares && <u32>(address >> frameShift) == shared))
     ) {
-      if (rewrites) rewrite(edge, <u32>address);
-      store<u32>(word, held);
+      if (load<u32>(word) == mine) {
+        if (rewrites) rewrite(edge, <u32>address);
+        store<u32>(word, held);
+      } else pieces++;
       v128.store(entries + (local & mask) * DESC_SIZE, v128.load(desc));
       store<u8>(meta, VERDICT_MOVED, META_VERDICT);
       local++;
@@ -128,6 +138,9 @@ export function xdpSend(queue: u32, burst: u32, first: u32, fragments: u32, edge
       continue;
     }
     if (load<u8>(meta, META_VERDICT) != VERDICT_PASS) continue;
+    if (pieces != 0) moveShares(shared, self, owner, pieces);
+    pieces = 0;
+    shares = 0;
     if (length > space || length - 1 > fragments) {
       result = <i32>packet;
       break;
@@ -170,7 +183,11 @@ export function xdpSend(queue: u32, burst: u32, first: u32, fragments: u32, edge
     local += length;
     space -= length;
     taken++;
+    if (rewrites) continue;
+    shared = <u32>(address >> frameShift);
+    shares = sharesOf(shared, self);
   }
+  if (pieces != 0) moveShares(shared, self, owner, pieces);
   if (local != begin) {
     store<u32>(side, local, RING_LOCAL);
     ringCommit(side);
@@ -202,6 +219,10 @@ export function xdpComplete(queue: u32): u32 {
   let outstanding = load<u32>(queue, XDP_OUTSTANDING);
   let packets: u32 = 0;
   let bytes: u64 = 0;
+  // Packets in one frame that is shared (a generator's) mostly follow each other: what they held is given up at once.
+  let shared: u32 = 0;
+  let shares: u32 = 0; // that the ring holds of it
+  let pieces: u32 = 0;
   for (let i: u32 = 0; i < ready; i++) {
     const address = load<u64>(entries + ((local & mask) << 3));
     local++;
@@ -216,14 +237,28 @@ export function xdpComplete(queue: u32): u32 {
       store<u32>(magazine + (full << 2), (<u32>frame) << frameShift, MAGAZINE_ENTRIES);
       store<u32>(magazine, ++full, MAGAZINE_COUNT);
       store<u32>(words + ((<u32>frame) << 2), 0);
-    } else {
-      if (frame == 0 || frame >= <u64>frames || outstanding == 0 || !moveFrame(<u32>frame, owner, self)) {
+    } else if (pieces < shares && frame == <u64>shared && outstanding != 0) pieces++;
+    else {
+      if (pieces != 0) giveUp(shared, owner, pieces);
+      magazine = loadedMagazine();
+      full = load<u32>(magazine, MAGAZINE_COUNT);
+      pieces = 0;
+      shares = 0;
+      if (frame == 0 || frame >= <u64>frames || outstanding == 0) {
         count(queue, XDP_BAD_COMPLETED, 1);
         continue;
       }
-      releaseFrame(<u32>address);
-      magazine = loadedMagazine();
-      full = load<u32>(magazine, MAGAZINE_COUNT);
+      shared = <u32>frame;
+      shares = sharesOf(shared, owner);
+      if (shares != 0) pieces = 1;
+      else if (moveFrame(shared, owner, self)) {
+        releaseFrame(<u32>address);
+        magazine = loadedMagazine();
+        full = load<u32>(magazine, MAGAZINE_COUNT);
+      } else {
+        count(queue, XDP_BAD_COMPLETED, 1);
+        continue;
+      }
     }
     // Which packet it was does not matter for the sums: as many descriptors are done as were the oldest's.
     const entry = sent + ((oldest & sentMask) << DESC_SHIFT);
@@ -232,6 +267,7 @@ export function xdpComplete(queue: u32): u32 {
     oldest++;
     outstanding--;
   }
+  if (pieces != 0) giveUp(shared, owner, pieces);
   store<u32>(side, local, RING_LOCAL);
   ringRelease(side);
   store<u32>(queue, oldest, XDP_COMPLETED);
@@ -239,4 +275,10 @@ export function xdpComplete(queue: u32): u32 {
   count(queue, XDP_SENT, <f64>packets);
   count(queue, XDP_SENT_BYTES, <f64>bytes);
   return ready;
+}
+
+/** Gives up references that the ring `owner` holds to a frame that is shared. */
+function giveUp(frame: u32, owner: u32, pieces: u32): void {
+  moveShares(frame, owner, selfOwner(), pieces);
+  releaseReferences(frame, pieces);
 }
