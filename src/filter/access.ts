@@ -8,6 +8,7 @@ import {
   equals,
   type LoadSize,
   load,
+  not,
   test,
   type Value,
 } from "./ir.js";
@@ -119,7 +120,7 @@ export function relation(
   const numbers = left.plain === true && right.plain === true;
   let compared = test(op, left.value, right.value);
   if (numbers && compared.kind === "folded") compared = always(compared.value);
-  const result: Condition = reversed ? { kind: "not", condition: compared } : compared;
+  const result: Condition = reversed ? not(compared) : compared;
   const needs = right.needs === undefined ? left.needs : both(left.needs, right.needs);
   return needs === undefined ? result : and(needs, result);
 }

@@ -72,3 +72,11 @@ export function modeOf(code: number): number {
 export function operationOf(code: number): number {
   return code & 0xf0;
 }
+
+/** The numbers of the instructions that the one at `at` may lead to; none for a return. */
+export function targets(program: ClassicProgram, at: number): readonly number[] {
+  const [code, jt, jf, k] = program[at];
+  if (classOf(code) === RET) return [];
+  if (classOf(code) !== JMP) return [at + 1];
+  return operationOf(code) === JA ? [at + 1 + k] : [at + 1 + jt, at + 1 + jf];
+}

@@ -4,7 +4,7 @@ import type { EbpfItem } from "../linux/ebpf.js";
 import type { ClassicInstruction, ClassicProgram } from "./classic.js";
 import * as bpf from "./classic.js";
 import { verify } from "./verify.js";
-import { basicBlocks, targets } from "./wasm-flow.js";
+import { basicBlocks } from "./wasm-flow.js";
 
 /** How the filter is set into its program. */
 export interface XdpPlace {
@@ -114,7 +114,7 @@ function emitInstruction(e: Emitter, program: ClassicProgram, at: number, next: 
       }
       return;
     default: {
-      const [yes, no = yes] = targets(program, at);
+      const [yes, no = yes] = bpf.targets(program, at);
       const operation = bpf.operationOf(code);
       // The codes of comparisons are those of classic BPF; 32 bits wide they have a class of their own.
       const byX = (code & bpf.X) !== 0;

@@ -7,6 +7,7 @@ import {
   equals,
   headerLength,
   load,
+  not,
   or,
   slotValue,
   type Value,
@@ -60,7 +61,7 @@ function chain(state: FilterState, protocol: number, within: "ip" | "ip6"): Cond
     );
     const goesOn = within === "ip6" ? or(extended, authenticated) : authenticated;
     const further = and(set(current, slotValue(values, next)), rest);
-    rest = or(is(protocol), all({ kind: "not", condition: is(NO_NEXT_HEADER) }, goesOn, further));
+    rest = or(is(protocol), all(not(is(NO_NEXT_HEADER)), goesOn, further));
   }
   const isIp = carries(state, within === "ip" ? IPV4 : IPV6);
   const first =

@@ -28,12 +28,8 @@ export function runsInSocket(program: ClassicProgram): boolean {
     if (bounds === undefined) continue; // nothing leads here
     entries.delete(at);
     if (!isAlike(program[at], bounds)) return false;
-    const [code, jt, jf, k] = program[at];
-    const kind = bpf.classOf(code);
-    if (kind === bpf.RET) continue;
     step(program[at], bounds);
-    const offsets = kind !== bpf.JMP ? [0] : bpf.operationOf(code) === bpf.JA ? [k] : [jt, jf];
-    for (const offset of offsets) join(entries, at + 1 + offset, bounds);
+    for (const target of bpf.targets(program, at)) join(entries, target, bounds);
   }
   return true;
 }

@@ -1,6 +1,7 @@
 // Encapsulations: each shifts where the rest of the expression looks.
 import {
   all,
+  always,
   and,
   binary,
   type Condition,
@@ -15,7 +16,7 @@ import {
 import { carries, MPLS } from "./link.js";
 import { loadTransport4, transport4 } from "./network.js";
 import { ports4, ports6 } from "./ports.js";
-import { type FilterState, fault, loadNetwork, moved, slotPlace, takeSlot } from "./state.js";
+import { type FilterState, fault, loadNetwork, moved, type Place, slotPlace, takeSlot } from "./state.js";
 
 const VLAN_TYPES = [0x8100, 0x88a8, 0x9100];
 const PPPOE_DISCOVERY = 0x8863;
@@ -27,6 +28,12 @@ const VXLAN_PORT = 4789;
 
 function assign(slot: number, value: Value): Condition {
   return { kind: "assign", slot, value };
+}
+
+/** Says what a place that a slot holds is from here on. */
+function put({ base }: Place, value: Value): Condition {
+  if (base?.kind !== "slot") throw new TypeError("the place is not in a slot");
+  return assign(base.slot, value);
 }
 
 function limit(state: FilterState, what: string, number: number | undefined, most: number): void {
@@ -137,28 +144,22 @@ const GENEVE: UdpTunnel = {
   port: GENEVE_PORT,
   flags: 0,
   flagsMask: 0xc0,
-  enter(state, header) {
-    const { values } = state;
+  enter({ values, linkTypeField, linkHeader, payload }, header) {
+    const type = linkTypeField!;
+    const inner = linkHeader.base!;
     const add = (left: Value, right: number) => binary(values, "add", left, constant(values, right));
-    const typeSlot = state.linkTypeField!.base!;
-    const headerSlot = state.linkHeader.base!;
-    const payloadSlot = state.payload.base!;
-    const slotOf = (value: Value) => (value.kind === "slot" ? value.slot : 0);
     const words = binary(values, "and", load(values, 1, header, 0), constant(values, 0x3f));
     const options = binary(values, "shl", words, constant(values, 2));
     return all(
-      assign(slotOf(typeSlot), add(header, 2)),
-      assign(slotOf(headerSlot), binary(values, "add", add(options, 8), header)),
-      assign(slotOf(payloadSlot), headerSlot),
+      put(type, add(header, 2)),
+      put(linkHeader, binary(values, "add", add(options, 8), header)),
+      put(payload, inner),
       or(
         and(
-          equals(values, load(values, 2, typeSlot, 0), TRANSPARENT_ETHERNET),
-          and(
-            assign(slotOf(typeSlot), add(headerSlot, 12)),
-            assign(slotOf(payloadSlot), add(headerSlot, 14)),
-          ),
+          equals(values, load(values, 2, type.base, 0), TRANSPARENT_ETHERNET),
+          and(put(type, add(inner, 12)), put(payload, add(inner, 14))),
         ),
-        { kind: "always", value: true },
+        always(true),
       ),
     );
   },
@@ -169,16 +170,9 @@ const VXLAN: UdpTunnel = {
   port: VXLAN_PORT,
   flags: 0x08,
   flagsMask: 0x08,
-  enter(state, header) {
-    const { values } = state;
-    const slotOf = (value: Value) => (value.kind === "slot" ? value.slot : 0);
-    const put = (place: Value, bytes: number) =>
-      assign(slotOf(place), binary(values, "add", header, constant(values, bytes)));
-    return all(
-      put(state.linkHeader.base!, 8),
-      put(state.linkTypeField!.base!, 20),
-      put(state.payload.base!, 22),
-    );
+  enter({ values, linkTypeField, linkHeader, payload }, header) {
+    const behind = (bytes: number) => binary(values, "add", header, constant(values, bytes));
+    return all(put(linkHeader, behind(8)), put(linkTypeField!, behind(20)), put(payload, behind(22)));
   },
 };
 

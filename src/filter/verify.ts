@@ -28,30 +28,25 @@ export function verify(program: ClassicProgram, most = MOST_OWN_INSTRUCTIONS): v
     reached[to] = 1;
   };
   for (let at = 0; at < program.length; at++) {
-    const [code, jt, jf, k] = program[at];
+    const [code, , , k] = program[at];
     checkInstruction(program[at], at);
     const kind = bpf.classOf(code);
     let words = written[at];
     if (kind === bpf.ST || kind === bpf.STX) words |= 1 << k;
     if ((kind === bpf.LD || kind === bpf.LDX) && bpf.modeOf(code) === bpf.MEM && reached[at] === 1)
       if ((words & (1 << k)) === 0) throw badInstruction(at, `reads scratch word ${k}, which nothing wrote`);
-    if (kind === bpf.RET) continue;
-    const offsets = kind !== bpf.JMP ? [0] : bpf.operationOf(code) === bpf.JA ? [k] : [jt, jf];
-    for (const offset of offsets) {
-      const to = at + 1 + offset;
-      if (to >= program.length)
-        throw badInstruction(
-          at,
-          offset > 0x7fffffff
-            ? "jumps backwards"
-            : offset === 0
-              ? "is the last and does not return"
-              : "jumps outside the program",
-          offset > 0x7fffffff ? "loops, as in libpcap's protochain programs, are not run" : undefined,
-        );
+    for (const to of bpf.targets(program, at)) {
+      if (to >= program.length) throw leavesProgram(at, to);
       if (reached[at] === 1) flow(to, words);
     }
   }
+}
+
+function leavesProgram(at: number, to: number): MillraceError {
+  if (to === at + 1) return badInstruction(at, "is the last and does not return");
+  if (to - at - 1 <= 0x7fffffff) return badInstruction(at, "jumps outside the program");
+  const hint = "loops, as in libpcap's protochain programs, are not run";
+  return badInstruction(at, "jumps backwards", hint);
 }
 
 function badProgram(message: string, hint?: string): MillraceError {

@@ -14,14 +14,6 @@ export interface BasicBlock {
   raw: 0 | 2 | 4;
 }
 
-/** The targets of the instruction at `at`: one for a plain one, none for a return. */
-export function targets(program: ClassicProgram, at: number): readonly number[] {
-  const [code, jt, jf, k] = program[at];
-  if (bpf.classOf(code) === bpf.RET) return [];
-  if (bpf.classOf(code) !== bpf.JMP) return [at + 1];
-  return bpf.operationOf(code) === bpf.JA ? [at + 1 + k] : [at + 1 + jt, at + 1 + jf];
-}
-
 /** How many bytes of the packet an instruction looks at for certain; 0 for none, and for what lies beside it. */
 export function reach([code, , , k]: bpf.ClassicInstruction): number {
   const kind = bpf.classOf(code);
@@ -49,7 +41,7 @@ export function basicBlocks(program: ClassicProgram): BasicBlock[] {
   for (let at = 0; at < program.length; at++) {
     const kind = bpf.classOf(program[at][0]);
     if (kind === bpf.JMP || kind === bpf.RET) leads[at + 1] = 1;
-    if (kind === bpf.JMP) for (const target of targets(program, at)) leads[target] = 1;
+    if (kind === bpf.JMP) for (const target of bpf.targets(program, at)) leads[target] = 1;
   }
   const reached: BasicBlock[] = [];
   /** What is known of blocks that a block before them leads to, by their start. */
@@ -66,7 +58,7 @@ export function basicBlocks(program: ClassicProgram): BasicBlock[] {
       known = Math.max(known, reach(program[at]));
       raw = rawAfter(program[at], raw);
     }
-    for (const target of targets(program, end - 1)) {
+    for (const target of bpf.targets(program, end - 1)) {
       const before = entries[target];
       if (before === undefined) entries[target] = { start: target, end: 0, known, raw };
       else {

@@ -4,7 +4,7 @@ import * as w from "../wasm/encoder.js";
 import { MEM, OP, type Op } from "../wasm/opcodes.js";
 import type { ClassicInstruction, ClassicProgram } from "./classic.js";
 import * as bpf from "./classic.js";
-import { type BasicBlock, basicBlocks, reach, targets } from "./wasm-flow.js";
+import { type BasicBlock, basicBlocks, reach } from "./wasm-flow.js";
 
 /** Where a program finds its packet. */
 export interface PacketLocals {
@@ -109,7 +109,7 @@ function emitBlock(
         }
         return;
       case bpf.JMP: {
-        const [yes, no = yes] = targets(program, at);
+        const [yes, no = yes] = bpf.targets(program, at);
         emitJump(frame, instruction, raw, yes, no, next, labels);
         return;
       }
