@@ -75,12 +75,15 @@ export function evaluation(
   return intern(graph, key, (id) => ({ id, kind: "test", op, left, right, yes, no }));
 }
 
-/** The graph of a condition. Runs of `and` and `or` cost no depth of the stack: only parentheses do. */
+/** The most blocks that a condition may make: they have about two instructions each, of which 2^20 are run. */
+export const MOST_BLOCKS = 1 << 19;
+
+/** The graph of a condition; no whole one where it would have more than MOST_BLOCKS. Runs of `and` and `or` cost no depth of the stack: only parentheses do. */
 export function lower(graph: Graph, condition: Condition, whenTrue: Block, whenFalse: Block): Block {
   let current = condition;
   let yes = whenTrue;
   let no = whenFalse;
-  for (;;)
+  while (graph.next <= MOST_BLOCKS)
     switch (current.kind) {
       case "always":
         return current.value ? yes : no;
@@ -103,6 +106,7 @@ export function lower(graph: Graph, condition: Condition, whenTrue: Block, whenF
         current = current.left;
         break;
     }
+  return yes;
 }
 
 /** Something of each block, by its number. */

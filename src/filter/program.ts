@@ -1,7 +1,16 @@
 import type { ClassicProgram } from "./classic.js";
 import { generate } from "./codegen.js";
 import { filterError } from "./fault.js";
-import { assignment, type Block, createGraph, evaluation, type Graph, lower, verdict } from "./graph.js";
+import {
+  assignment,
+  type Block,
+  createGraph,
+  evaluation,
+  type Graph,
+  lower,
+  MOST_BLOCKS,
+  verdict,
+} from "./graph.js";
 import { type Condition, constant } from "./ir.js";
 import { dropPasses, threadJumps } from "./optimize.js";
 import { parse } from "./parser.js";
@@ -33,6 +42,13 @@ export function compileProgram(expression: string, options: ProgramOptions): Cla
   const accept = verdict(graph, true);
   const reject = verdict(graph, false);
   let root = condition === undefined ? accept : lower(graph, condition, accept, reject);
+  if (graph.next > MOST_BLOCKS)
+    throw filterError(
+      expression,
+      0,
+      `this makes more than ${MOST_BLOCKS} tests`,
+      "split it into several filters",
+    );
   root = dropPasses(graph, threadJumps(graph, root));
   if (root === reject)
     throw filterError(

@@ -55,6 +55,13 @@ test("whatever is nested 10,000 deep is refused by its column", () => {
   assert.ok(!(attempt(`${"1 + ".repeat(deep)}len > 1`) instanceof Error), "a run of sums is not deep");
 });
 
+test("an expression that makes millions of tests is refused before they are optimized", () => {
+  const chains = Array.from({ length: 5000 }, (_, i) => `protochain ${i % 256}`).join(" or ");
+  const refused = attempt(chains);
+  assert.ok(refused instanceof MillraceError);
+  assert.match(refused.message, /this makes more than 524288 tests/);
+});
+
 test("a sum of 10,000 bytes of a packet is the sum", () => {
   const bytes = Array.from({ length: 10_000 }, (_, i) => i % 64);
   const packet = Uint8Array.from({ length: 64 }, (_, i) => i + 1);
