@@ -138,6 +138,25 @@ test("a capture whose interface vanishes closes its file and says why", async (t
   assert.equal(read().stderr.includes("cut short"), false);
 });
 
+for (const more of [[], ["-U"], ["-C", "1"], ["udp"]])
+  test(`a capture ${more.join(" ")} whose disk is full says so, and what it has counted`, async (t) => {
+    const lan = makeLan(t, { silent: true });
+    if (lan === undefined) return;
+    const command = ["capture", "v0", "-w", "/dev/full", ...more];
+    const capture = startIn(t, lan.middle, process.execPath, MAIN, ...command);
+    const output = outputOf(capture);
+    startIn(t, lan.client, process.execPath, MAIN, "generate", "packet:e0", "--rate", "10kpps");
+    const said = await output.then(String, ({ message }: Error) => message);
+    assertOneError(
+      said,
+      /ended with 1: [\s\S]*millrace: "\/dev\/full" cannot be written: the disk is full\n/,
+    );
+    assert.match(
+      said,
+      /^\d+ packets captured\n\d+ packets received by filter\n\d+ packets dropped by kernel$/m,
+    );
+  });
+
 test("a namespace that is deleted under a forward lives on until the forward ends", async (t) => {
   const lan = makeLan(t);
   if (lan === undefined) return;

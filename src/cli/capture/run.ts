@@ -78,9 +78,12 @@ export async function runCapture(options: CaptureOptions): Promise<void> {
   } finally {
     process.off("SIGUSR1", tell);
     done();
-    if (files !== undefined) await closeFiles(files);
-    if (!options.fromFile) tell();
-    await port.close();
+    try {
+      if (files !== undefined) await closeFiles(files);
+    } finally {
+      if (!options.fromFile) tell(); // also when the file could not be written to its end
+      await port.close();
+    }
   }
 }
 
