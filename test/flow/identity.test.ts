@@ -28,7 +28,8 @@ async function through(
   const name = `loop:identity-${names++}?link=datagram`;
   const out = await openPort(name, { arena });
   const into = await openPort(name, { arena });
-  const stream = flow(into).gather(options);
+  // The laws are about order and content: no chunk is given up because the machine was slow.
+  const stream = flow(into).gather({ timeout: 60_000, ...options });
   const reading = (async () => {
     const seen: Seen[] = [];
     for await (const { stream: of, complete, missing, copy } of wrap(stream))
