@@ -26,7 +26,7 @@ test("RTP datagrams out of order, some twice, become chunks that end with the ma
     [datagrams[i], datagrams[i + 5]] = [datagrams[i + 5], datagrams[i]];
   }
   const twice = datagrams.flatMap((one, i) => (i % 17 === 3 ? [one, one] : [one]));
-  const stream = flow(into).gather({ layout: "rtp", checksum: true });
+  const stream = flow(into).gather({ layout: "rtp", checksum: true, timeout: 60_000 });
   const done = (async () => {
     const got: number[][] = [];
     for await (const chunk of stream) {

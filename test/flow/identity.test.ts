@@ -224,7 +224,7 @@ test("two sources of one stream fill each other's gaps, and each one's own loss 
     ["a", "a", "b", "b"].map((name) => openPort(`loop:seamless-${name}?link=datagram`, { arena })),
   );
   const [outA, inA, outB, inB] = ends;
-  const stream = flow([inA, inB]).gather({ layout: "rtp" });
+  const stream = flow([inA, inB]).gather({ layout: "rtp", timeout: 60_000 });
   const reading = (async () => {
     const bytes: Buffer[] = [];
     for await (const chunk of stream) {

@@ -52,7 +52,10 @@ async function lastOf(datagrams: readonly Uint8Array[], linked: boolean) {
   const name = `loop:only-${loops++}?link=datagram`;
   const out = await openPort(name, { arena });
   const into = await openPort(name, { arena });
-  const run = flow(into).gather({ layout: "gvsp", gap: linked ? "skip" : "zero", linked });
+  const run = flow(into).gather({
+    ...{ layout: "gvsp", gap: linked ? "skip" : "zero", linked },
+    timeout: 60_000,
+  });
   const chunks: { bytes: Uint8Array; missing: number[][]; complete: boolean }[] = [];
   const reading = (async () => {
     for await (const chunk of run) {
