@@ -47,7 +47,9 @@ const BUILTINS = { fs: "now", os: "late", tty: "late", net: "late", util: "late"
 const isTaken = (id) => Object.hasOwn(BUILTINS, id.slice("node:".length));
 /** What is installed with millrace; the rest is in its own files. */
 const PACKAGES = ["koffi", "zod", "ipaddr.js"];
-const isName = (name) => /^[A-Za-z_$][\w$]*$/.test(name) && name !== "default";
+/** Node 24 warns of whoever looks at these, at each start. */
+const DEPRECATED = ["F_OK", "R_OK", "W_OK", "X_OK"];
+const isName = (name) => /^[A-Za-z_$][\w$]*$/.test(name) && name !== "default" && !DEPRECATED.includes(name);
 
 /** commander starts other programs for those who ask it to; here nobody does. */
 const SPAWN = /require\('node:child_process'\)/;
