@@ -11,6 +11,8 @@ if (newest("src/kernels", "package-lock.json", "scripts/build.mjs") > newest(ker
     ...["--outFile", kernels, "--importMemory", "--exportTable", "--sharedMemory", "--initialMemory", "1"],
     ...["--maximumMemory", "65536", "--enable", "simd,threads,bulk-memory", "--runtime", "stub"],
     ...["--use", "abort=", "--noAssert", "-O3", "--converge"],
+    // Vectors pass between functions of one module only, not to its embedder.
+    ...["--disableWarning", "112"],
   ]);
 
 const stamp = "dist/.built";
