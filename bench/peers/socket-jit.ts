@@ -9,12 +9,8 @@ import { RET } from "../../src/filter/classic.js";
 import { interpret } from "../../src/filter/interpret.js";
 import { readNumbers } from "../../src/filter/listing.js";
 import { libc } from "../../src/linux/libc.js";
-import {
-  attachSocketFilter,
-  bindPacketSocket,
-  openPacketSocket,
-  packetStatistics,
-} from "../../src/linux/packet-socket.js";
+import { bindPacketSocket, openPacketSocket, packetStatistics } from "../../src/linux/packet-socket.js";
+import { attachSocketFilter, TAKE_NOTHING } from "../../src/linux/socket.js";
 import { recordedPackets } from "./recorded.js";
 
 const SOCKETS = 64;
@@ -25,8 +21,7 @@ const TAGS: ReadonlySet<number> = new Set([0x8100, 0x88a8, 0x9100]);
 
 const [, , from, to, numbers] = process.argv;
 const program = readNumbers(numbers);
-const matchless = program.map((one) => ((one[0] & 7) === RET ? ([0x06, 0, 0, 0] as const) : one));
-const refusal = [[0x06, 0, 0, 0]] as const;
+const matchless = program.map((one) => ((one[0] & 7) === RET ? TAKE_NOTHING[0] : one));
 // Of tagged packets a socket sees other bytes.
 const packets = recordedPackets(4096)
   .filter((packet) => packet.length >= 14 && packet.length <= LONGEST && !TAGS.has(packet.readUInt16BE(12)))
@@ -35,7 +30,7 @@ const packets = recordedPackets(4096)
 const index = (name: string) => Number(readFileSync(`/sys/class/net/${name}/ifindex`, "utf8"));
 const open = (name: string, receives: boolean) => {
   const fd = openPacketSocket(false, name);
-  if (receives) attachSocketFilter(fd, refusal, name);
+  if (receives) attachSocketFilter(fd, TAKE_NOTHING, name);
   bindPacketSocket(fd, index(name), receives, name);
   return fd;
 };
@@ -66,7 +61,7 @@ let [under, without] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];
 for (let pass = 0; pass < PASSES; pass++) {
   for (const socket of sockets) attachSocketFilter(socket, matchless, to);
   under = Math.min(under, sendAll(), sendAll(), sendAll());
-  for (const socket of sockets) attachSocketFilter(socket, refusal, to);
+  for (const socket of sockets) attachSocketFilter(socket, TAKE_NOTHING, to);
   without = Math.min(without, sendAll(), sendAll(), sendAll());
 }
 console.log((under - without) / packets.length / SOCKETS);

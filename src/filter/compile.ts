@@ -69,7 +69,7 @@ export function filterLinkType(linkType: LinkType): FilterLinkType {
   if (name === "DATAGRAM")
     throw new MillraceError(
       "ERR_FILTER",
-      "filters look at headers, and datagrams of a udp: port have no headers",
+      "filters look at headers, and datagrams of a socket come without them",
       {
         hint: `read them by packet: with "udp port 5000" as filter; filters are for ${LINK_TYPES.join(", ")}`,
       },

@@ -9,7 +9,7 @@ const MOST_OFFSET = 0x7fffffff;
 const KNOWN_ANCILLARY: ReadonlySet<number> = new Set([4, 8, 44, 48].map((which) => bpf.ANCILLARY + which));
 
 /** The largest numbers that the registers and scratch words can hold on any way to an instruction. */
-interface Bounds {
+export interface Bounds {
   a: number;
   x: number;
   readonly words: Float64Array;
@@ -21,13 +21,20 @@ interface Bounds {
  * at places of its own, and it shifts by more than 31 bits as the processor does.
  */
 export function runsInSocket(program: ClassicProgram): boolean {
-  if (program.length > bpf.MOST_INSTRUCTIONS) return false;
+  return program.length <= bpf.MOST_INSTRUCTIONS && holdsThroughout(program, isAlike);
+}
+
+/** Whether something holds of each instruction that can be reached, with the numbers that may be there before it. */
+export function holdsThroughout(
+  program: ClassicProgram,
+  holds: (instruction: ClassicInstruction, bounds: Readonly<Bounds>) => boolean,
+): boolean {
   const entries = new Map<number, Bounds>([[0, startBounds()]]);
   for (let at = 0; at < program.length; at++) {
     const bounds = entries.get(at);
     if (bounds === undefined) continue; // nothing leads here
     entries.delete(at);
-    if (!isAlike(program[at], bounds)) return false;
+    if (!holds(program[at], bounds)) return false;
     step(program[at], bounds);
     for (const target of bpf.targets(program, at)) join(entries, target, bounds);
   }
@@ -50,7 +57,7 @@ function join(entries: Map<number, Bounds>, at: number, from: Bounds): void {
   }
 }
 
-function isAlike([code, , , k]: ClassicInstruction, bounds: Bounds): boolean {
+function isAlike([code, , , k]: ClassicInstruction, bounds: Readonly<Bounds>): boolean {
   switch (bpf.classOf(code)) {
     case bpf.LD:
     case bpf.LDX:

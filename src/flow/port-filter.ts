@@ -18,8 +18,9 @@ export interface PortFilter {
 
 const INTERFACE = ANCILLARY + 8; // SKF_AD_IFINDEX
 
-/** How filters are compiled for a port's packets. */
-function filterOptions({ linkType, live }: Capabilities): FilterOptions {
+/** How filters are compiled for a port's packets; for a socket that sees their IP headers although readers do not. */
+function filterOptions({ linkType, live }: Capabilities, attaches: boolean): FilterOptions {
+  if (linkType === "DATAGRAM" && attaches) return { linkType: "RAW" };
   return live ? { linkType, tagsBeside: true } : { linkType, fromFile: true };
 }
 
@@ -31,7 +32,9 @@ export function attachPortFilter(
   snaplen: number = DEFAULT_SNAPLEN,
 ): PortFilter {
   const compiled =
-    typeof filter === "string" ? compileFilter(filter, { ...filterOptions(driver.can), snaplen }) : filter;
+    typeof filter === "string"
+      ? compileFilter(filter, { ...filterOptions(driver.can, driver.attachFilter !== undefined), snaplen })
+      : filter;
   verify(compiled.program); // a Filter may be of the caller's own making
   const place = driver.attachFilter?.(compiled.program);
   if (place !== undefined) return { expression: compiled.expression, place, apply() {} };

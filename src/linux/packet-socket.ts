@@ -27,7 +27,6 @@ const PACKET_QDISC_BYPASS = 20;
 const PACKET_IGNORE_OUTGOING = 23;
 const PACKET_MR_PROMISC = 1;
 const SO_ERROR = 4;
-const SO_ATTACH_FILTER = 26;
 const SO_SNDBUFFORCE = 32;
 const SHORT_PACKET = 512; // half of what the kernel accounts for a short one; it doubles what it is asked for
 const SOF_TIMESTAMPING_RAW_HARDWARE = 64;
@@ -151,29 +150,6 @@ export function packetStatistics(
   const statistics = new Uint32Array(blocks ? 3 : 2); // struct tpacket_stats(_v3)
   getOption(fd, SOL_PACKET, PACKET_STATISTICS, statistics, subject);
   return { drops: statistics[1], freezes: statistics[2] ?? 0 };
-}
-
-/** Puts a classic BPF program (struct sock_filter each: code, jt, jf, k) before the socket. */
-export function attachSocketFilter(
-  fd: number,
-  program: readonly (readonly [code: number, jt: number, jf: number, k: number])[],
-  subject: string,
-): void {
-  const code = new DataView(new ArrayBuffer(8 * program.length));
-  program.forEach(([operation, jt, jf, k], index) => {
-    code.setUint16(8 * index, operation, true);
-    code.setUint8(8 * index + 2, jt);
-    code.setUint8(8 * index + 3, jf);
-    code.setUint32(8 * index + 4, k, true);
-  });
-  // struct sock_fprog
-  const head = new DataView(new ArrayBuffer(16));
-  head.setUint16(0, program.length, true);
-  head.setBigUint64(8, libc().addressOf(code), true);
-  setOption(fd, SOL_SOCKET, SO_ATTACH_FILTER, head, subject, {
-    EINVAL: "the kernel does not take this filter",
-    ENOMEM: "net.core.optmem_max is the limit",
-  });
 }
 
 /** The error that waits at a socket, which is thereby cleared; 0: none. */

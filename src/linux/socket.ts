@@ -26,6 +26,7 @@ export const MSG_CTRUNC = 8;
 export const MSG_ZEROCOPY = 0x4000000;
 
 const SO_RCVBUF = 8;
+const SO_ATTACH_FILTER = 26;
 const SO_RCVBUFFORCE = 33;
 
 /** Makes a socket that does not block and is not inherited by child processes. */
@@ -151,5 +152,31 @@ export function interfaceIndex(name: string): number {
   throw new MillraceError("ENODEV", `there is no interface "${name}"`, {
     syscall: "if_nametoindex",
     hint: "`millrace ports --all` lists what there is",
+  });
+}
+
+/** A program that takes nothing: BPF_RET | BPF_K, not a byte of any packet. */
+export const TAKE_NOTHING = [[0x06, 0, 0, 0]] as const;
+
+/** Puts a classic BPF program (struct sock_filter each: code, jt, jf, k) before the socket. */
+export function attachSocketFilter(
+  fd: number,
+  program: readonly (readonly [code: number, jt: number, jf: number, k: number])[],
+  subject: string,
+): void {
+  const code = new DataView(new ArrayBuffer(8 * program.length));
+  program.forEach(([operation, jt, jf, k], index) => {
+    code.setUint16(8 * index, operation, true);
+    code.setUint8(8 * index + 2, jt);
+    code.setUint8(8 * index + 3, jf);
+    code.setUint32(8 * index + 4, k, true);
+  });
+  // struct sock_fprog
+  const head = new DataView(new ArrayBuffer(16));
+  head.setUint16(0, program.length, true);
+  head.setBigUint64(8, libc().addressOf(code), true);
+  setOption(fd, SOL_SOCKET, SO_ATTACH_FILTER, head, subject, {
+    EINVAL: "the kernel does not take this filter",
+    ENOMEM: "net.core.optmem_max is the limit",
   });
 }

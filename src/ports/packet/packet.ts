@@ -21,7 +21,6 @@ import {
 import { systemError } from "../../linux/errno.js";
 import { libc } from "../../linux/libc.js";
 import {
-  attachSocketFilter,
   bindPacketSocket,
   bypassQdisc,
   checkInterface,
@@ -35,7 +34,7 @@ import {
   stampInHardware,
   takeSocketError,
 } from "../../linux/packet-socket.js";
-import { interfaceIndex } from "../../linux/socket.js";
+import { attachSocketFilter, interfaceIndex, TAKE_NOTHING } from "../../linux/socket.js";
 import { watch } from "../../linux/watch.js";
 import type { ArenaMemory } from "../../memory/arena.js";
 import { createBurst, destroyBurst, throwFault } from "../../memory/burst.js";
@@ -53,7 +52,6 @@ const SEND_VECTORS = 2048;
 const SUPER_FRAME = 65535 + 14; // the longest the kernel segments
 /** All interfaces at once, as tcpdump names them. */
 const ANY = "any";
-const RETURN_NOTHING = [[0x06, 0, 0, 0]] as const; // BPF_RET | BPF_K: not a byte of any packet
 
 /** ARPHRD_ types by the link type that SOCK_RAW shows of them; those not listed show no link header. */
 const ETHERNET_TYPES: readonly number[] = [1, 772, 801, 802, 803]; // Ethernet, loopback, 802.11 as Ethernet
@@ -234,7 +232,7 @@ function createDriver(
     async close() {
       if (final !== undefined) return;
       if (receiver !== undefined) {
-        attachSocketFilter(fd, RETURN_NOTHING, subject); // nothing comes from here on
+        attachSocketFilter(fd, TAKE_NOTHING, subject); // nothing comes from here on
         unread = discardAll(arena, receiver);
       }
       final = counters();

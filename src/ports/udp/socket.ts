@@ -4,15 +4,19 @@ import { libc } from "../../linux/libc.js";
 import {
   AF_INET,
   AF_INET6,
+  attachSocketFilter,
   encodeAddress,
   getOption,
+  MSG_DONTWAIT,
   openSocket,
   SOCK_DGRAM,
   SOL_SOCKET,
   setOption,
   setReceiveBuffer,
+  TAKE_NOTHING,
   tryOption,
 } from "../../linux/socket.js";
+import type { ClassicInstruction } from "../port.js";
 import type { UdpOptions } from "./address.js";
 
 const SO_REUSEADDR = 2;
@@ -148,6 +152,23 @@ function pathLimit(fd: number, six: boolean, subject: string): number {
   const mtu = new Int32Array(1);
   getOption(fd, six ? IPPROTO_IPV6 : IPPROTO_IP, six ? IPV6_MTU : IP_MTU, mtu, subject);
   return Math.min(65535, mtu[0] - (six ? 48 : 28));
+}
+
+/**
+ * Puts a program before a socket that is bound already: what has come until then is thrown away. Without `joins` the
+ * kernel hands over each datagram by itself.
+ */
+export function filterUdpSocket(
+  { fd, subject }: UdpSocket,
+  program: readonly ClassicInstruction[],
+  joins: boolean,
+): void {
+  attachSocketFilter(fd, TAKE_NOTHING, subject);
+  if (!joins) tryOption(fd, SOL_UDP, UDP_GRO, 0);
+  const { recvfrom } = libc();
+  const scrap = new Uint8Array(1);
+  while (recvfrom(fd, scrap, 1, MSG_DONTWAIT, null, null) >= 0);
+  attachSocketFilter(fd, program, subject);
 }
 
 /**

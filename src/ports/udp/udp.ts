@@ -1,5 +1,8 @@
 // udp://HOST:PORT: datagrams in and out of the arena through recvmmsg and sendmmsg, with GRO and GSO.
 import { setTimeout as sleep } from "node:timers/promises";
+import { MillraceError } from "../../errors.js";
+import { MOST_INSTRUCTIONS } from "../../filter/classic.js";
+import { forDatagrams } from "../../filter/datagrams.js";
 import {
   INBOX_BYTES,
   INBOX_OVERSIZE,
@@ -28,7 +31,7 @@ import type { Capabilities, DriverCounters, DriverOptions, PortDriver } from "..
 import { readUdpLocator, type UdpOptions } from "./address.js";
 import { createReceiver, type IcmpCounts } from "./receive.js";
 import { createSender, zeroCopyOpen } from "./send.js";
-import { kernelDrops, openUdpSocket, type UdpSocket } from "./socket.js";
+import { filterUdpSocket, kernelDrops, openUdpSocket, type UdpSocket } from "./socket.js";
 import { createUdpState, longestDatagram } from "./state.js";
 
 const LAST_NOTICES = 1000; // milliseconds that close() waits for the kernel to let go of frames
@@ -120,6 +123,18 @@ export async function openUdp(
     },
     writable: async (signal) => (closed ? undefined : watching.writable(signal)),
     ended: false,
+    attachFilter(program) {
+      const made = forDatagrams(program);
+      if (made === undefined)
+        throw new MillraceError(
+          "ERR_FILTER",
+          `filter: the socket of a udp: port takes up to ${MOST_INSTRUCTIONS} instructions that look at IP and UDP headers only, not at payloads or at lengths of packets`,
+          { hint: "read its interface by packet:, which takes all filters" },
+        );
+      filterUdpSocket(socket, made.program, made.alike);
+      drops = kernelDrops(socket.fd, socket.subject);
+      return "socket";
+    },
     counters: () => final ?? counters(),
     peer(number) {
       const { u8, u32 } = arena;
