@@ -23,7 +23,8 @@ const BURST = 256;
 const BATCH = 16 * BURST;
 
 const bench = startBench("gather");
-const arena = memoryOf(createArena({ bytes: 1024 * 2 ** 20 }));
+// Every gather keeps its tables to the end, those for 10,000 streams among them.
+const arena = memoryOf(createArena({ bytes: 2 ** 31 }));
 const { kernels, u8, u32 } = arena;
 
 /** A ring full of RTP datagrams of `streams` streams, `each` of them a chunk, each burst shuffled as asked. */
