@@ -114,9 +114,7 @@ function createPoller(): Poller {
 /** An epoll set under a descriptor of Node's, which closes it with its thread. */
 function openSet(): number {
   const set = openSync("/dev/null", "r");
-  const made = check(libc().epoll_create1(EPOLL_CLOEXEC), "epoll_create1", SUBJECT);
-  check(libc().dup3(made, set, EPOLL_CLOEXEC), "dup3", SUBJECT);
-  check(libc().close(made), "close", SUBJECT);
+  moveTo(set, check(libc().epoll_create1(EPOLL_CLOEXEC), "epoll_create1", SUBJECT));
   return set;
 }
 
@@ -144,8 +142,13 @@ function openStream(set: number, tell: () => void): Stream {
 function standIn(fd: number): void {
   const endless = check(libc().eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE), "eventfd", SUBJECT);
   check(libc().write(endless, new BigUint64Array([MOST_READS]), 8), "write", SUBJECT);
-  check(libc().dup3(endless, fd, EPOLL_CLOEXEC), "dup3", SUBJECT);
-  check(libc().close(endless), "close", SUBJECT);
+  moveTo(fd, endless);
+}
+
+/** Puts what stands under the descriptor `made` under `fd` instead. */
+function moveTo(fd: number, made: number): void {
+  check(libc().dup3(made, fd, EPOLL_CLOEXEC), "dup3", SUBJECT);
+  check(libc().close(made), "close", SUBJECT);
 }
 
 /** Calls back when the event loop has waited, if for no time, since now: it takes note of new handles just before. */

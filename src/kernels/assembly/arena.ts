@@ -298,20 +298,21 @@ export function moveFrame(frame: u32, from: u32, to: u32): bool {
     store<u32>(at, (to << OWNER_SHIFT) | 1);
     return true;
   }
-  return moveShared(frame, from, to);
+  return moveShared(frame, from, to, 1);
 }
 
-function moveShared(frame: u32, from: u32, to: u32): bool {
+/** The same for `count` references to a frame that is shared; false where it is not, or `from` has fewer. */
+export function moveShared(frame: u32, from: u32, to: u32, count: u32): bool {
   if (load<u32>(wordOf(frame)) >> OWNER_SHIFT != OWNER_SHARED) return false;
   const owners = load<u32>(control, CONTROL_OWNERS);
   const source = load<u32>(owners + from * OWNER_SIZE, OWNER_REFERENCES);
   if (source != 0) {
-    const held = load<u16>(source + (frame << 1));
-    if (held == 0) return false;
-    store<u16>(source + (frame << 1), held - 1);
+    const held = <u32>load<u16>(source + (frame << 1));
+    if (held < count) return false;
+    store<u16>(source + (frame << 1), <u16>(held - count));
   }
   const target = load<u32>(owners + to * OWNER_SIZE, OWNER_REFERENCES);
-  if (target != 0) store<u16>(target + (frame << 1), load<u16>(target + (frame << 1)) + 1);
+  if (target != 0) store<u16>(target + (frame << 1), load<u16>(target + (frame << 1)) + <u16>count);
   return true;
 }
 
@@ -320,15 +321,6 @@ export function sharesOf(frame: u32, owner: u32): u32 {
   if (load<u32>(wordOf(frame)) >> OWNER_SHIFT != OWNER_SHARED) return 0;
   const counts = load<u32>(load<u32>(control, CONTROL_OWNERS) + owner * OWNER_SIZE, OWNER_REFERENCES);
   return load<u16>(counts + (frame << 1));
-}
-
-/** Hands `count` of the references that sharesOf() tells of from one owner to another that keeps counts. */
-export function moveShares(frame: u32, from: u32, to: u32, count: u32): void {
-  const owners = load<u32>(control, CONTROL_OWNERS);
-  const source = load<u32>(owners + from * OWNER_SIZE, OWNER_REFERENCES) + (frame << 1);
-  const target = load<u32>(owners + to * OWNER_SIZE, OWNER_REFERENCES) + (frame << 1);
-  store<u16>(source, load<u16>(source) - <u16>count);
-  store<u16>(target, load<u16>(target) + <u16>count);
 }
 
 // ── Runs: adjacent words of a table claimed together, frames and region pages alike.

@@ -48,7 +48,7 @@ import {
   frames,
   loadedMagazine,
   moveFrame,
-  moveShares,
+  moveShared,
   plainFrames,
   releaseFrame,
   releaseReferences,
@@ -138,7 +138,7 @@ export function xdpSend(queue: u32, burst: u32, first: u32, fragments: u32, edge
       continue;
     }
     if (load<u8>(meta, META_VERDICT) != VERDICT_PASS) continue;
-    if (pieces != 0) moveShares(shared, self, owner, pieces);
+    if (pieces != 0) moveShared(shared, self, owner, pieces);
     pieces = 0;
     shares = 0;
     if (length > space || length - 1 > fragments) {
@@ -187,7 +187,7 @@ export function xdpSend(queue: u32, burst: u32, first: u32, fragments: u32, edge
     shared = <u32>(address >> frameShift);
     shares = sharesOf(shared, self);
   }
-  if (pieces != 0) moveShares(shared, self, owner, pieces);
+  if (pieces != 0) moveShared(shared, self, owner, pieces);
   if (local != begin) {
     store<u32>(side, local, RING_LOCAL);
     ringCommit(side);
@@ -279,6 +279,6 @@ export function xdpComplete(queue: u32): u32 {
 
 /** Gives up references that the ring `owner` holds to a frame that is shared. */
 function giveUp(frame: u32, owner: u32, pieces: u32): void {
-  moveShares(frame, owner, selfOwner(), pieces);
+  moveShared(frame, owner, selfOwner(), pieces);
   releaseReferences(frame, pieces);
 }
