@@ -5,6 +5,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readdirSync,
+  readFileSync,
   realpathSync,
   rmSync,
   symlinkSync,
@@ -14,6 +15,7 @@ import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { KOFFI_VERSION } from "../src/linux/libc.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), "millrace package with spaces-"));
@@ -101,4 +103,11 @@ test("a module given to its command and the command use one millrace", () => {
   const gathered = run([...words, "--transform", transform]);
   assert.equal(gathered.status, 0, gathered.stderr);
   assert.match(gathered.stderr, /sent true/);
+});
+
+test("koffi's binary is taken directly in the version that is installed", () => {
+  const { dependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as {
+    dependencies: Readonly<Record<string, string>>;
+  };
+  assert.equal(KOFFI_VERSION, dependencies.koffi);
 });

@@ -132,7 +132,7 @@ export interface Koffi {
 }
 
 /** The version that package.json pins. */
-const KOFFI_VERSION = "3.3.4";
+export const KOFFI_VERSION = "3.3.4";
 
 let koffi: Koffi | undefined;
 let loaded: Libc | undefined;
