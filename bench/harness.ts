@@ -38,7 +38,7 @@ function spreadOf(figures: number[]): { median: number; low: number; high: numbe
   return { median: at(0.5), low: at(0.1), high: at(0.9) };
 }
 
-export function wantsJson(): boolean {
+function wantsJson(): boolean {
   return process.argv.includes("--json");
 }
 

@@ -15,7 +15,7 @@ const floors = [
   ["wasm"],
   ["kernels"],
   ["linux"],
-  ["errors.ts", "units.ts"],
+  ["errors.ts"],
 ];
 const floorOf = new Map(floors.flatMap((rooms, floor) => rooms.map((room) => [room, floor])));
 

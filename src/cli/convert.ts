@@ -33,7 +33,7 @@ export function addConvertCommand(program: Command): void {
 }
 
 /** `1-100,250,300-` as pairs of packet numbers. */
-export function parseRanges(text: string): [number, number][] {
+function parseRanges(text: string): [number, number][] {
   return text.split(",").map((part) => {
     const match = /^(\d+)(-(\d*))?$/.exec(part.trim());
     const from = match === null ? 0 : Number(match[1]);

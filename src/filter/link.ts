@@ -114,7 +114,7 @@ function snap(state: FilterState, organization: number, type: number): Condition
 }
 
 /** Whether bytes are those given; words are compared from the last to the first. */
-export function bytesAre(
+function bytesAre(
   state: FilterState,
   place: FilterState["payload"],
   offset: number,
@@ -197,7 +197,7 @@ export function eachEnd(direction: Direction, end: (which: "src" | "dst") => Con
 }
 
 /** Inside a tunnel, whether it carries Ethernet at all. */
-export function innerLink(state: FilterState): Condition | undefined {
+function innerLink(state: FilterState): Condition | undefined {
   if (!state.tunnelled) return undefined;
   const header = state.linkHeader.base ?? constant(state.values, 0);
   const payload = state.payload.base ?? constant(state.values, 0);

@@ -271,7 +271,7 @@ function pacerOf(port: OpenPort) {
 }
 
 /** Opens where chunks go: `file:PATH`, `-`, or a port that takes packets. */
-export async function openChunkSink(run: Run, end: End, scatter: ScatterOptions): Promise<ChunkSink> {
+async function openChunkSink(run: Run, end: End, scatter: ScatterOptions): Promise<ChunkSink> {
   const path = typeof end === "string" ? filePath(end) : undefined;
   if (path !== undefined) return createFileSink(path);
   const ends = await openEnds([end], "out");

@@ -81,8 +81,6 @@ export const BLOCK_LARGEST = 16777216;
 export const OPTION_END = 0;
 export const OPTION_COMMENT = 1;
 export const OPTION_FLAGS = 2; // epb_flags, pack_flags: u32, bits 0 and 1 the direction
-export const OPTION_HASH = 3;
-export const OPTION_DROPS = 4; // epb_dropcount: u64
 export const OPTION_QUEUE = 6; // epb_queue: u32
 export const DIRECTION_OUT = 2;
 

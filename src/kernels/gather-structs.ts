@@ -22,8 +22,6 @@ export const G_DONE_MASK = 68; // u32
 export const G_EVENTS = 72; // u32, offset of the gap events
 export const G_EVENT_COUNT = 76; // u32
 export const G_EVENT_LIMIT = 80; // u32
-export const G_STREAMS = 84; // u32, offset of the stream records
-export const G_STREAM_LIMIT = 88; // u32
 export const G_ALL_FIRST = 92; // u32, offset of the first stream of the list of all streams
 export const G_LENT = 96; // u32, finished chunks that TypeScript has not given back
 export const G_SEQUENCE_MASK = 104; // u64
@@ -79,7 +77,6 @@ export const N_MOVED = 20; // bytes copied again, because a chunk outgrew its me
 export const N_HELD = 21; // datagrams waiting in windows or in chunks under way
 export const N_LOST_CHUNKS = 22; // chunks of which nothing came, by a counter of ids
 export const N_OPENED = 23; // streams seen
-export const N_COUNTERS = 24;
 
 // Stream.
 export const S_CHAIN = 0; // u32, next in its bucket, or in the free list

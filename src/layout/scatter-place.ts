@@ -25,7 +25,7 @@ export function placePatches(one: CasePlan, sliceAt: number): PlacePatch[] {
 }
 
 /** Row and column, as multiples of two units, the larger first. */
-export function rowPatches(one: CasePlan, sliceAt: number): PlacePatch[] {
+function rowPatches(one: CasePlan, sliceAt: number): PlacePatch[] {
   const terms = [...(one.slices?.place ?? [])].sort((a, b) => compareRatio(b.unit, a.unit));
   const [row, column] = terms;
   if (terms.length > 2) throw unwritable("it places a slice by more than two fields");
@@ -86,7 +86,7 @@ export function packRows(
   return best;
 }
 
-export function compareRatio(a: Ratio, b: Ratio): number {
+function compareRatio(a: Ratio, b: Ratio): number {
   return Number(a.times * b.over - b.times * a.over);
 }
 

@@ -2,7 +2,7 @@
 // fixed one by one; where a condition can be met in several ways they are tried in order.
 import type { BytesRead, CasePlan, Condition, Extent, ItemsPlan, Read } from "./plan.js";
 
-export const HEAD_CAPACITY = 2048;
+const HEAD_CAPACITY = 2048;
 const TAIL_CAPACITY = 8;
 
 /** Bytes under construction, and which of their bits are decided. */

@@ -24,7 +24,6 @@ const LOG_BYTES = 64 * 1024;
 
 /** Helper functions by their numbers (enum bpf_func_id). */
 export const BPF_FUNC_redirect_map = 51;
-export const BPF_FUNC_xdp_load_bytes = 189;
 
 const HINTS = {
   get EPERM() {

@@ -3,7 +3,7 @@ import { check } from "./errno.js";
 import { libc } from "./libc.js";
 
 /** Bit numbers of linux/capability.h, as far as millrace asks for them. */
-export const CAPABILITIES = {
+const CAPABILITIES = {
   CAP_NET_BIND_SERVICE: 10,
   CAP_NET_ADMIN: 12,
   CAP_NET_RAW: 13,

@@ -42,11 +42,6 @@ export const loadMap = (dst: number, fd: number): EbpfInstruction[] => [
 /** Calls helper function number `helper` (r1 to r5 in, r0 out). */
 export const call = (helper: number) => op(0x85, 0, 0, 0, helper);
 export const exit = () => op(0x95, 0, 0, 0, 0);
-/** Jumps to `target` when dst == imm (64 bits). */
-export const jumpIfEqual = (dst: number, imm: number, target: string): EbpfInstruction => ({
-  ...op(0x15, dst, 0, 0, imm),
-  target,
-});
 export const label = (name: string): EbpfLabel => ({ label: name });
 
 /** The bytes of a program, its labels resolved. Throws ERR_FILTER when a jump has no target or is too far. */

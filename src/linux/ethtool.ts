@@ -12,7 +12,6 @@ const ETHTOOL_GSSET_INFO = 0x37;
 const ETHTOOL_GFEATURES = 0x3a;
 const ETHTOOL_SFEATURES = 0x3b;
 const ETHTOOL_GCHANNELS = 0x3c;
-const ETHTOOL_SCHANNELS = 0x3d;
 const ETH_SS_FEATURES = 4;
 const STRING = 32;
 
@@ -75,19 +74,6 @@ export function readChannels(name: string): Channels | undefined {
   }
   const at = (index: number) => command.readUInt32LE(4 * index);
   return { rx: at(5), tx: at(6), combined: at(8), most: { rx: at(1), tx: at(2), combined: at(4) } };
-}
-
-/** Sets how many queues are in use. Throws the driver's refusal. */
-export function setChannels(name: string, wanted: { rx?: number; tx?: number; combined?: number }): void {
-  const command = Buffer.alloc(36);
-  command.writeUInt32LE(ETHTOOL_GCHANNELS);
-  const subject = `channels of ${name}`;
-  ethtool(name, command, subject);
-  command.writeUInt32LE(ETHTOOL_SCHANNELS);
-  if (wanted.rx !== undefined) command.writeUInt32LE(wanted.rx, 20);
-  if (wanted.tx !== undefined) command.writeUInt32LE(wanted.tx, 24);
-  if (wanted.combined !== undefined) command.writeUInt32LE(wanted.combined, 32);
-  ethtool(name, command, subject);
 }
 
 export interface Feature {

@@ -16,7 +16,6 @@ export interface Libc {
   socket(domain: number, type: number, protocol: number): number;
   bind(fd: number, address: Pointer, length: number): number;
   connect(fd: number, address: Pointer, length: number): number;
-  getsockname(fd: number, address: Pointer, length: Pointer): number;
   setsockopt(fd: number, level: number, option: number, value: Pointer, length: number): number;
   getsockopt(fd: number, level: number, option: number, value: Pointer, length: Pointer): number;
   sendto(fd: number, data: Pointer, length: number, flags: number, to: Pointer, toLength: number): number;
@@ -28,7 +27,6 @@ export interface Libc {
     from: Pointer,
     fromLength: Pointer,
   ): number;
-  sendmsg(fd: number, message: Pointer, flags: number): number;
   recvmsg(fd: number, message: Pointer, flags: number): number;
   sendmmsg(fd: number, messages: Pointer, count: number, flags: number): number;
   recvmmsg(fd: number, messages: Pointer, count: number, flags: number, timeout: Pointer): number;
@@ -56,7 +54,6 @@ export interface Libc {
   madvise(address: number, length: number, advice: number): number;
   mincore(address: number, length: number, resident: Pointer): number;
   fcntl(fd: number, command: number, argument: number): number;
-  mlock(address: number, length: number): number;
   unshare(flags: number): number;
   setns(fd: number, type: number): number;
   sched_setaffinity(pid: number, length: number, mask: Pointer): number;
@@ -87,12 +84,10 @@ const PROTOTYPES: Readonly<
   socket: ["int", "int", "int", "int"],
   bind: ["int", "int", "void *", "uint"],
   connect: ["int", "int", "void *", "uint"],
-  getsockname: ["int", "int", "void *", "void *"],
   setsockopt: ["int", "int", "int", "int", "void *", "uint"],
   getsockopt: ["int", "int", "int", "int", "void *", "void *"],
   sendto: ["long", "int", "void *", "size_t", "int", "void *", "uint"],
   recvfrom: ["long", "int", "void *", "size_t", "int", "void *", "void *"],
-  sendmsg: ["long", "int", "void *", "int"],
   recvmsg: ["long", "int", "void *", "int"],
   sendmmsg: ["int", "int", "void *", "uint", "int"],
   recvmmsg: ["int", "int", "void *", "uint", "int", "void *"],
@@ -113,7 +108,6 @@ const PROTOTYPES: Readonly<
   madvise: ["int", "uintptr_t", "size_t", "int"],
   mincore: ["int", "uintptr_t", "size_t", "void *"],
   fcntl: ["int", "int", "int", "long"],
-  mlock: ["int", "uintptr_t", "size_t"],
   unshare: ["int", "int"],
   setns: ["int", "int", "int"],
   sched_setaffinity: ["int", "int", "size_t", "void *"],

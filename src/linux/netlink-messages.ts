@@ -2,7 +2,6 @@
 // Everything is in the machine's order, which is little-endian wherever millrace runs.
 
 export const NLM_F_REQUEST = 0x1;
-export const NLM_F_MULTI = 0x2;
 export const NLM_F_ACK = 0x4;
 export const NLM_F_DUMP = 0x300;
 export const NLM_F_CREATE = 0x400;

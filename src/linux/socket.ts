@@ -22,7 +22,6 @@ export const SOL_SOCKET = 1;
 export const MSG_DONTWAIT = 0x40;
 export const MSG_ERRQUEUE = 0x2000;
 export const MSG_TRUNC = 0x20;
-export const MSG_CTRUNC = 8;
 export const MSG_ZEROCOPY = 0x4000000;
 
 const SO_RCVBUF = 8;
@@ -135,14 +134,6 @@ export function decodeAddress(bytes: Uint8Array): InetAddress | undefined {
 /** `10.0.0.2:5000`, `[::1]:5000`. */
 export function formatAddress({ address, port }: InetAddress): string {
   return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
-}
-
-/** The address a socket is bound to. */
-export function socketAddress(fd: number, subject: string): InetAddress {
-  const bytes = new Uint8Array(SOCKADDR_SIZE);
-  const length = new Uint32Array([bytes.byteLength]);
-  check(libc().getsockname(fd, bytes, length), "getsockname", subject);
-  return decodeAddress(bytes.subarray(0, Math.max(16, length[0]))) ?? { address: "0.0.0.0", port: 0 };
 }
 
 /** The index of an interface. Throws ENODEV, naming it, where there is none. */

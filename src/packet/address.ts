@@ -77,10 +77,3 @@ export function addressBytes(text: string, bytes: 4 | 16): Uint8Array {
   if (address?.length === bytes) return address;
   throw new MillraceError("ERR_USAGE", `"${text}" is no IPv${bytes === 4 ? 4 : 6} address`);
 }
-
-/** As `parseMac`. Throws ERR_USAGE. */
-export function macBytes(text: string): Uint8Array {
-  const address = parseMac(text);
-  if (address !== undefined) return address;
-  throw new MillraceError("ERR_USAGE", `"${text}" is no hardware address`, { hint: "as 02:00:00:00:00:01" });
-}

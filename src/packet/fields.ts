@@ -108,8 +108,3 @@ export function rest(offset: number): Field<Uint8Array> {
     },
   };
 }
-
-/** A field that only says what others imply; writing it does nothing. */
-export function derived<V>(read: (bytes: Bytes, at: number, size: number) => V): Field<V> {
-  return { read, write: () => undefined };
-}

@@ -68,13 +68,8 @@ const registry = new Map<HeaderNumber, KnownHeader>();
 const nothing = (): HeaderNumber => NOTHING;
 const endless = (): number => Number.MAX_SAFE_INTEGER;
 
-/** The header that is found under a number. */
-export function headerFor(number: HeaderNumber): KnownHeader | undefined {
-  return registry.get(number);
-}
-
 /** Where the outermost header of a type starts; -1: there is none, or it is malformed or cut off. Allocates nothing. */
-export function findHeader(bytes: Bytes, linkType: LinkType, type: object): number {
+function findHeader(bytes: Bytes, linkType: LinkType, type: object): number {
   let header = registry.get(linkNumber(linkTypeNumber(linkType)));
   let at = 0;
   let end = bytes.length;

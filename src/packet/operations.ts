@@ -21,7 +21,7 @@ export function descriptorCount(context: PacketContext, burst: number, packet: n
 }
 
 /** A frame of the pool. Throws ERR_MEMORY when there is none. */
-export function freshFrame(context: PacketContext): number {
+function freshFrame(context: PacketContext): number {
   const address = context.arena.kernels.takeFrame() >>> 0;
   if (address === 0)
     throw new MillraceError("ERR_MEMORY", "the arena has no free frame left", {

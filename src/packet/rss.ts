@@ -9,7 +9,7 @@ import type { LinkType } from "./types.js";
 /** Addresses and ports of IPv6 (RFC 8200, RFC 9293): the longest input. */
 const INPUT = 36;
 /** Entries of the indirection table, as most cards have it. */
-export const RETA_ENTRIES = 128;
+const RETA_ENTRIES = 128;
 
 /**
  * A key under which both directions of a flow have the same hash: any two bytes again and again (Woo and Park,

@@ -131,13 +131,6 @@ export function brIf(f: WasmFunction, label: Label): void {
   pushUnsigned(f.code, f.depth - 1 - label);
 }
 
-/** Branches to `labels[n]` for the i32 `n` on the stack, to `others` where there is none. */
-export function brTable(f: WasmFunction, labels: readonly Label[], others: Label): void {
-  f.code.push(codes.CODE_BR_TABLE);
-  pushUnsigned(f.code, labels.length);
-  for (const label of [...labels, others]) pushUnsigned(f.code, f.depth - 1 - label);
-}
-
 export function call(f: WasmFunction, target: WasmFunction): void {
   f.code.push(codes.CODE_CALL);
   pushUnsigned(f.code, target.index);

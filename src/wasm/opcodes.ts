@@ -102,7 +102,6 @@ export const CODE_ELSE = 0x05;
 export const CODE_END = 0x0b;
 export const CODE_BR = 0x0c;
 export const CODE_BR_IF = 0x0d;
-export const CODE_BR_TABLE = 0x0e;
 export const CODE_CALL = 0x10;
 export const CODE_LOCAL_GET = 0x20;
 export const CODE_LOCAL_SET = 0x21;

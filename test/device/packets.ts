@@ -13,7 +13,7 @@ import type { ArenaMemory } from "../../src/memory/arena.js";
 import { appendPacket } from "../../src/memory/burst.js";
 
 /** The bytes of packet number `packet`, and where its metadata lies. */
-export function copyPacket(arena: ArenaMemory, burst: number, packet: number): Buffer {
+function copyPacket(arena: ArenaMemory, burst: number, packet: number): Buffer {
   const { u32, u8 } = arena;
   const starts = u32[(burst + BURST_STARTS) >>> 2] >>> 2;
   const descs = u32[(burst + BURST_DESCS) >>> 2];

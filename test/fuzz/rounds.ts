@@ -36,7 +36,7 @@ const INPUTS = 64;
 const PIECES = 400;
 const LONGEST = 3000;
 
-export function readSeeds(): Seed[] {
+function readSeeds(): Seed[] {
   const folder = fileURLToPath(new URL("../../../test/data/captures/", import.meta.url));
   const seeds: Seed[] = [];
   for (const name of readdirSync(folder).filter((file) => file.endsWith(".pcap"))) {

@@ -5,7 +5,6 @@ export const QUEUES = 2;
 
 /** Vectors 0 and 1: receive queues; 2 and 3: transmit queues; 4: link and everything else (Linux: e1000_configure_msix). */
 export const VECTORS = 5;
-export const VECTOR_LINK = 4;
 
 /** The fewest and most descriptors of a ring: its bytes are a multiple of 128 (RDLEN, TDLEN), powers of two here. */
 export const RING_LEAST = 64;

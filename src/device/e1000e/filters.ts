@@ -2,7 +2,7 @@ import { type Card, flushWrites, readRegister, writeRegister } from "./card.js";
 import { MTA, RAH, RAH_VALID, RAL, RCTL, RCTL_MPE, RCTL_UPE, RCTL_VFE, VFTA } from "./registers.js";
 
 /** The station address that the card holds now. */
-export function readMac(card: Card): Uint8Array {
+function readMac(card: Card): Uint8Array {
   const low = readRegister(card, RAL);
   const high = readRegister(card, RAH);
   return Uint8Array.of(low, low >>> 8, low >>> 16, low >>> 24, high, high >>> 8);

@@ -9,7 +9,7 @@ import { endReach, releaseQueues } from "./run.js";
 import { type CardOptions, settle } from "./settings.js";
 
 /** True for a device that this driver knows. */
-export function isE1000e(bus: Bus): boolean {
+function isE1000e(bus: Bus): boolean {
   return bus.identity.vendor === VENDOR_INTEL && bus.identity.device === DEVICE_82574L;
 }
 

@@ -65,7 +65,7 @@ export interface Buffers {
 export const HEADER_BYTES = 256;
 const HEADROOM = 64;
 
-export function planBuffers(frameSize: number, settings: Settings): Buffers {
+function planBuffers(frameSize: number, settings: Settings): Buffers {
   const tagged = settings.mtu + 4;
   if (settings.headerSplit) {
     const pages = Math.min(3, Math.ceil(tagged / frameSize));

@@ -147,13 +147,11 @@ export const STATUS_MASTER_ENABLED = 1 << 19;
 /** The PBA-support bit and extended interrupt auto-mask, as MSI-X wants them. */
 export const CTRL_EXT_EIAME = 1 << 24;
 export const CTRL_EXT_PBA_CLR = 0x80000000;
-export const EERD_START = 1 << 0;
 export const EERD_DONE = 1 << 1;
 export const MDIC_READY = 1 << 28;
 export const MDIC_READ = 2 << 26;
 
 export const RCTL_EN = 1 << 1;
-export const RCTL_SBP = 1 << 2;
 /** Unicast promiscuous. */
 export const RCTL_UPE = 1 << 3;
 /** Multicast promiscuous. */

@@ -2,7 +2,7 @@ import type { ArenaMemory } from "../../memory/arena.js";
 import { LEDGER } from "./mailbox.js";
 
 /** What a ledger counts, in the order in which the counters stand in a mailbox (f64 each). */
-export const LEDGER_FIELDS = [
+const LEDGER_FIELDS = [
   "configReads",
   "configWrites",
   "mmioReads",

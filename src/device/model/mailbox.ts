@@ -22,7 +22,6 @@ export const FAULT_WRITE = 200; // u32, 1: it was a write
 export const LEDGER = 256; // f64 each, see ledger.ts
 export const COUNTERS = 1024; // one cache line a vector
 export const COUNTER_STRIDE = 64;
-export const VECTOR_LIMIT = 64;
 export const ENTRIES = 8192;
 export const ENTRY_SIZE = 16;
 export const ENTRY_COUNT = 512;

@@ -19,7 +19,7 @@ function linkName(path: string): string | undefined {
 }
 
 /** Network interfaces that the kernel runs on the device. */
-export function interfacesOf(address: string): string[] {
+function interfacesOf(address: string): string[] {
   const folder = join(DEVICES, address);
   const holders = [folder, ...readdirSync(folder).map((name) => join(folder, name))];
   return holders
@@ -30,7 +30,7 @@ export function interfacesOf(address: string): string[] {
 }
 
 /** Why the machine itself needs a network interface; undefined when it does not. */
-export function routeOver(name: string): string | undefined {
+function routeOver(name: string): string | undefined {
   const master = linkName(`/sys/class/net/${name}/master`);
   if (master !== undefined) return `${name} is a part of ${master}`;
   const rows = (path: string) =>

@@ -93,7 +93,7 @@ export interface VirtioCard {
   watched: number;
 }
 
-export const NO_COUNTS: QueueCounters = {
+const NO_COUNTS: QueueCounters = {
   packets: 0,
   bytes: 0,
   runts: 0,
@@ -250,7 +250,7 @@ function queueShape(card: VirtioCard): Omit<QueueOptions, "index" | "vector" | "
   };
 }
 
-export function allQueues(card: VirtioCard): Virtqueue[] {
+function allQueues(card: VirtioCard): Virtqueue[] {
   return [...card.rx, ...card.tx, ...(card.control === undefined ? [] : [card.control])];
 }
 

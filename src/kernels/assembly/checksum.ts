@@ -52,7 +52,7 @@ function tailSum(at: u32, length: u32): u64 {
 }
 
 /** Folded sum in the machine's order. */
-export function nativeSum(at: u32, length: u32): u32 {
+function nativeSum(at: u32, length: u32): u32 {
   let sum: u64 = 0;
   while (length >= 64) {
     const block = min(length, BLOCK) & ~63;

@@ -179,7 +179,7 @@ export function chunkReserve(g: u32, c: u32, end: u32): bool {
 }
 
 /** Frees what the chunk holds; the record itself stays. */
-export function chunkEmpty(g: u32, c: u32): void {
+function chunkEmpty(g: u32, c: u32): void {
   unclaim(g, load<u32>(c, C_ADDRESS), load<u32>(c, C_CAPACITY));
   store<u32>(c, 0, C_ADDRESS);
   store<u32>(c, 0, C_CAPACITY);

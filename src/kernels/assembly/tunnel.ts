@@ -2,7 +2,7 @@
 import { base, dissectCarried, end, family, oversize, protocol, show, transport, u16At } from "./dissect";
 
 /** What `dissectNext` returns when the packet carries no other, or none that can be read. */
-export const NOT_CARRIED: u32 = 254;
+const NOT_CARRIED: u32 = 254;
 
 /**
  * Dissects the packet within the dissected one, which must be whole; returns LAYERS_IS_…, or NOT_CARRIED. What

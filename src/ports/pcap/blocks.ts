@@ -83,7 +83,7 @@ export function parseOptions(block: BlockReader, at: number, end: number): Captu
 const utf8 = new TextDecoder("utf-8", { fatal: false });
 
 /** A text option, without the NULs that some writers end it with. */
-export function optionText(options: readonly CaptureOption[], code: number): string | undefined {
+function optionText(options: readonly CaptureOption[], code: number): string | undefined {
   const option = options.find((one) => one.code === code);
   return option === undefined ? undefined : textOf(option.bytes);
 }

@@ -39,7 +39,7 @@ export async function openPcap(
 }
 
 /** A link type among a locator's options; undefined where it is not given. */
-export function linkTypeParameter(locator: Locator): number | undefined {
+function linkTypeParameter(locator: Locator): number | undefined {
   const text = locator.parameters.get("linktype");
   if (text === undefined) return undefined;
   const number = parseLinkType(text);
@@ -51,7 +51,7 @@ export function linkTypeParameter(locator: Locator): number | undefined {
 }
 
 /** What every capture file can do; `linkType` differs. */
-export function captureCapabilities(linkType: number): Capabilities {
+function captureCapabilities(linkType: number): Capabilities {
   return {
     linkType: linkTypeOf(linkType),
     mtu: 262_144,

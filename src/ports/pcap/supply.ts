@@ -38,7 +38,7 @@ export async function bring(reader: CaptureReader, bytes: number): Promise<void>
 const COPIED_PART = 4;
 const COPIED_LITTLE = 4 << 20; // bytes, of which nothing follows yet
 
-export function startReading(reader: CaptureReader): void {
+function startReading(reader: CaptureReader): void {
   const { ahead, window } = reader;
   const copied = Number(reader.arena.u64[(reader.state + CAPTURE_COPIED) / 8]);
   if (copied > COPIED_LITTLE && copied > ahead.mappedBytes / COPIED_PART) stopMapping(ahead);

@@ -215,7 +215,7 @@ function armTimer(writer: CaptureWriter): void {
 }
 
 /** Hands what was written so far to the system. */
-export function flushWriter(writer: CaptureWriter): void {
+function flushWriter(writer: CaptureWriter): void {
   clearTimeout(writer.timer);
   writer.timer = undefined;
   const { block, sink } = writer;

@@ -5,7 +5,7 @@ const OTHER_CAUSES = r.CAUSE_LINK;
 /** The cause that each field of IVAR routes, lowest first (10.2.4.9). */
 const ROUTED = [r.CAUSE_RXQ0, r.CAUSE_RXQ1, r.CAUSE_TXQ0, r.CAUSE_TXQ1, r.CAUSE_OTHER];
 
-export function usesMsix(card: ModelCard): boolean {
+function usesMsix(card: ModelCard): boolean {
   return (reg(card, r.IVAR) & 0x88888) !== 0;
 }
 

@@ -148,7 +148,7 @@ function store(card: ModelCard, whole: Uint8Array, headers: Headers, to: Spread)
 }
 
 /** How the bytes of a frame fall into the buffers of one descriptor after the other. */
-export function divide(length: number, sizes: readonly number[], header: number): number[][] {
+function divide(length: number, sizes: readonly number[], header: number): number[][] {
   const pieces: number[][] = [];
   let left = length;
   while (left > 0) {
