@@ -8,6 +8,7 @@ import type { ArenaMemory } from "../memory/arena.js";
 import { allocateRegion } from "../memory/region.js";
 import { half, pair, type Result } from "./demo/pair.js";
 import type { DemoTask } from "./demo/task.js";
+import { printJson, table } from "./output.js";
 
 const CHUNK = 2 ** 20;
 const PAYLOAD = 1400;
@@ -40,7 +41,6 @@ async function runDemo(flags: { readonly json?: boolean }): Promise<void> {
   const arena = memoryOf(createArena({ bytes: 512 * 2 ** 20 }));
   const source = arena.kernels.claimFrames(CHUNK / arena.frameSize) >>> 0;
   randomFillSync(arena.u8.subarray(source, source + CHUNK));
-  const say = (text: string) => process.stderr.write(`${text}\n`);
   const [cpu] = cpus();
   say(
     `millrace demo: ${cpus().length} × ${cpu?.model ?? "?"}, Node ${process.version}; chunks of 1 MiB in datagrams of ${PAYLOAD} bytes`,
@@ -110,8 +110,8 @@ async function runDemo(flags: { readonly json?: boolean }): Promise<void> {
     ),
   );
   rows.push({ name: "memory.copy, one core", gbits: memoryCopy(arena), copies: "1.00", losses: "" });
-  print(rows);
-  if (flags.json) process.stdout.write(`${JSON.stringify(rows)}\n`);
+  sayRows(rows);
+  if (flags.json) await printJson(rows);
 }
 
 function ours(name: string, { sent, got }: { sent: Result; got: Result }): Row {
@@ -166,26 +166,16 @@ function memoryCopy(arena: ArenaMemory): number {
   return (size * 8) / (best / 1000) / 1e9;
 }
 
-function print(rows: readonly Row[]): void {
-  const lines = [
-    ["", "Gbit/s", "CPU s/GB", "copies/byte", ""],
-    ...rows.map(({ name, gbits, cpu, copies, losses }) => [
-      name,
-      gbits.toFixed(2),
-      cpu === undefined ? "" : cpu.toFixed(2),
-      copies,
-      losses,
-    ]),
-  ];
-  const widths = [0, 1, 2, 3].map((column) => Math.max(...lines.map((line) => line[column].length)));
-  for (const [name, ...rest] of lines)
-    process.stderr.write(
-      `${name.padEnd(widths[0])}  ${rest
-        .slice(0, 3)
-        .map((cell, i) => cell.padStart(widths[i + 1]))
-        .join("  ")}  ${rest[3]}\n`,
-    );
-  process.stderr.write(
-    "GSO and GRO on loopback, where nothing is cut on the way, are much of the difference to node:dgram.\n",
-  );
+function say(text: string): void {
+  process.stderr.write(`${text}\n`);
+}
+
+function sayRows(rows: readonly Row[]): void {
+  const [head, ...lines] = table([
+    ["", "Gbit/s", "CPU s/GB", "copies/byte"],
+    ...rows.map(({ name, gbits, cpu, copies }) => [name, gbits.toFixed(2), cpu?.toFixed(2) ?? "", copies]),
+  ]).split("\n");
+  say(head);
+  for (const [index, line] of lines.entries()) say(`${line}  ${rows[index].losses}`.trimEnd());
+  say("GSO and GRO on loopback, where nothing is cut on the way, are much of the difference to node:dgram.");
 }

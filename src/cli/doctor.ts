@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { type Finding, findAll } from "./doctor-checks.js";
+import { print, printJson } from "./output.js";
 
 export function addDoctorCommand(program: Command): void {
   program
@@ -12,9 +13,9 @@ export function addDoctorCommand(program: Command): void {
 
 const MARKS = { ok: "ok      ", limited: "limited ", no: "no      " } as const;
 
-function doctor(options: { readonly json?: boolean }): void {
+async function doctor(options: { readonly json?: boolean }): Promise<void> {
   const findings = findAll();
-  process.stdout.write(options.json ? `${JSON.stringify(findings)}\n` : toText(findings));
+  await (options.json ? printJson(findings) : print(toText(findings)));
 }
 
 function toText(findings: readonly Finding[]): string {

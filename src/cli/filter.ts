@@ -15,6 +15,7 @@ import type { LinkType } from "../packet/types.js";
 import { parseLocator } from "../ports/locator.js";
 import { findOpener } from "../ports/registry.js";
 import { wholeNumber } from "./options.js";
+import { print, printJson } from "./output.js";
 
 interface FilterCommandOptions {
   readonly d?: number;
@@ -64,7 +65,7 @@ async function runFilter(expression: string, options: FilterCommandOptions): Pro
       hint: "leave one of them out",
     });
   if (options.read !== undefined) await printVerdicts(expression, options, options.read);
-  else printProgram(compile(expression, options, options.linkType ?? "EN10MB", false), options);
+  else await printProgram(compile(expression, options, options.linkType ?? "EN10MB", false), options);
 }
 
 function compile(
@@ -92,7 +93,7 @@ function readProgram(file: string): string {
   }
 }
 
-function printProgram(program: ClassicProgram, options: FilterCommandOptions): void {
+async function printProgram(program: ClassicProgram, options: FilterCommandOptions): Promise<void> {
   if (options.wasm) {
     if (process.stdout.isTTY)
       throw new MillraceError("ERR_USAGE", "a WebAssembly module is no text", {
@@ -100,11 +101,11 @@ function printProgram(program: ClassicProgram, options: FilterCommandOptions): v
       });
     writeAll(compileModule([program]));
   } else if (options.ebpf)
-    process.stdout.write(`${formatEbpf(emitXdpFilter(program, { context: 6, unwanted: "unwanted" }))}\n`);
-  else if (options.json) process.stdout.write(`${JSON.stringify({ program })}\n`);
+    await print(`${formatEbpf(emitXdpFilter(program, { context: 6, unwanted: "unwanted" }))}\n`);
+  else if (options.json) await printJson({ program });
   else {
     const format = [formatAssembly, formatAssembly, formatC, formatNumbers][Math.min(options.d ?? 1, 3)];
-    process.stdout.write(`${format(program)}\n`);
+    await print(`${format(program)}\n`);
   }
 }
 
@@ -134,13 +135,13 @@ async function printVerdicts(expression: string, options: FilterCommandOptions, 
         continue;
       }
       matched += classifier.classify(0, burst, 1, 0);
-      if (!options.json) process.stdout.write(verdictLines(arena.u8, arena.u32, burst, packets));
+      if (!options.json) await print(verdictLines(arena.u8, arena.u32, burst, packets));
       packets += arena.u32[(burst + BURST_PACKETS) >>> 2];
       throwFault(arena, burst, arena.kernels.burstRelease(burst, 0));
     }
-    process.stdout.write(
-      options.json ? `${JSON.stringify({ packets, matched })}\n` : `${matched} of ${packets} packets match\n`,
-    );
+    await (options.json
+      ? printJson({ packets, matched })
+      : print(`${matched} of ${packets} packets match\n`));
   } finally {
     destroyBurst(arena, burst);
     await port.close();

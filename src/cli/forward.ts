@@ -9,9 +9,10 @@ import {
   type WorkerOutcome,
   type WorkersOutcome,
 } from "../flow/forward-workers.js";
-import type { Report } from "../flow/report.js";
 import { parseLocator } from "../ports/locator.js";
 import { seconds, wholeNumber } from "./options.js";
+import { printJson } from "./output.js";
+import { count, printReport } from "./report.js";
 import { stopOnSignals } from "./session.js";
 
 /** The arena has numbers for 63 threads: this one, and a few to spare. */
@@ -110,11 +111,13 @@ async function forwardAndPrint(
 ): Promise<unknown> {
   if (workers === 1) {
     const { report, failure } = await runTask(task, until, opened);
-    process.stdout.write(json ? `${JSON.stringify(report)}\n` : forwardText(report));
+    if (json) await printJson(report, task.to);
+    else printReport(report);
     return failure;
   }
   const outcome = await runWorkers(task, workers, until, opened);
-  process.stdout.write(json ? `${workersJson(outcome)}\n` : workersText(outcome));
+  if (json) await printJson(workersObject(outcome), task.to);
+  else printReport(outcome.report, workerLines(outcome));
   return outcome.failure;
 }
 
@@ -122,40 +125,20 @@ async function forwardAndPrint(
 const PRIVILEGED: ReadonlySet<string> = new Set(["xdp", "packet", "tap"]);
 
 /** The report of all workers, with that of each beside it. */
-function workersJson({ report, workers }: WorkersOutcome): string {
+function workersObject({ report, workers }: WorkersOutcome): object {
   const each = workers.map(({ report, failure, frames }) => ({
     report: report ?? null,
     ...(failure === undefined ? {} : { failure: (failure as Error).message, framesTakenBack: frames }),
   }));
-  return JSON.stringify({ ...report, workers: each });
+  return { ...report, workers: each };
 }
 
-function workersText({ report, workers }: WorkersOutcome): string {
+function workerLines({ workers }: WorkersOutcome): string[] {
   const line = ({ report, failure, frames }: WorkerOutcome) => {
     const ended = failure === undefined ? "" : `; it died, ${frames} frames of its own were taken back`;
     if (report === undefined) return `no report${ended}`;
     const dropped = Object.values(report.dropped).reduce((sum, packets) => sum + packets, 0);
-    return `${report.received.packets} packets received, ${report.transmitted.packets} transmitted, ${dropped} dropped${ended}`;
+    return `${count(report.received.packets)} packets received, ${count(report.transmitted.packets)} transmitted, ${count(dropped)} dropped${ended}`;
   };
-  const lines = workers.map((worker, index) => `${`worker ${index}`.padEnd(12)}${line(worker)}\n`);
-  return `${forwardText(report)}${lines.join("")}`;
-}
-
-function forwardText(report: Report): string {
-  const rate = report.seconds === 0 ? 0 : report.transmitted.packets / report.seconds;
-  const count = (name: string, packets: number, bytes: number) =>
-    `${name.padEnd(12)}${packets} packets, ${bytes} bytes`;
-  const named = (name: string, counts: Readonly<Record<string, number>>) =>
-    Object.entries(counts).map(([reason, packets]) => `${name.padEnd(12)}${packets} packets: ${reason}`);
-  return `${[
-    count("received", report.received.packets, report.received.bytes),
-    ...named("created", report.created),
-    count("transmitted", report.transmitted.packets, report.transmitted.bytes),
-    ...named("consumed", report.consumed),
-    ...named("dropped", report.dropped),
-    ...(report.held > 0 ? [`${"held".padEnd(12)}${report.held} packets`] : []),
-    `${"rate".padEnd(12)}${Math.round(rate)} packets/s, ${(report.bitsPerSecond / 1e6).toFixed(1)} Mbit/s, ${report.seconds.toFixed(3)} s`,
-    `${"copied".padEnd(12)}${report.copies.bytes} bytes, ${report.copies.perByte.toFixed(2)} a byte`,
-    ...[...new Set(report.mode)].map((mode) => `${"port".padEnd(12)}${mode}`),
-  ].join("\n")}\n`;
+  return workers.map((worker, index) => `${`worker ${index}`.padEnd(12)}${line(worker)}`);
 }

@@ -3,7 +3,9 @@ import { MillraceError } from "../errors.js";
 import { workers } from "../flow/workers.js";
 import { type GatherFlags, gatherFlow } from "./gather-flow.js";
 import { bytes, namedNumber, oneOf, repeated, seconds, wholeNumber } from "./options.js";
-import { printJson, printReport, stopOnSignals, type Telling, tellProgress } from "./session.js";
+import { printJson } from "./output.js";
+import { printReport } from "./report.js";
+import { stopOnSignals, tellProgress } from "./session.js";
 
 export function addGatherCommand(program: Command): void {
   program
@@ -49,15 +51,10 @@ Examples:
 }
 
 async function runGather(flags: GatherFlags): Promise<void> {
-  const telling: Telling = {
-    json: flags.json ?? false,
-    interval: flags.interval,
-    dataOnStdout: flags.to === "-",
-  };
-  if ((flags.workers ?? 1) > 1) return runWorkers(flags, telling);
+  if ((flags.workers ?? 1) > 1) return runWorkers(flags);
   const chunks = await gatherFlow(flags.from, flags);
   const { until, done } = stopOnSignals();
-  const quiet = tellProgress(() => chunks.report(), telling);
+  const quiet = tellProgress(() => chunks.report(), flags);
   try {
     const report = await chunks.to(flags.to, {
       until,
@@ -65,7 +62,7 @@ async function runGather(flags: GatherFlags): Promise<void> {
       ...(flags.duration === undefined ? {} : { duration: flags.duration }),
     });
     quiet();
-    if (telling.json) printJson(report, telling);
+    if (flags.json) await printJson(report, flags.to);
     else printReport(report);
   } finally {
     quiet();
@@ -74,7 +71,7 @@ async function runGather(flags: GatherFlags): Promise<void> {
 }
 
 /** One worker a queue, or by flow; each has a sink of its own. */
-async function runWorkers(flags: GatherFlags, telling: Telling): Promise<void> {
+async function runWorkers(flags: GatherFlags): Promise<void> {
   const [from, ...more] = flags.from;
   if (more.length > 0 || flags.count !== undefined)
     throw new MillraceError("ERR_USAGE", "--workers goes neither with several --from nor with --count");
@@ -95,7 +92,7 @@ async function runWorkers(flags: GatherFlags, telling: Telling): Promise<void> {
     if (until.aborted) close();
     try {
       const report = await pool.done;
-      if (telling.json) printJson(report, telling);
+      if (flags.json) await printJson(report, flags.to);
       else printReport(report);
     } finally {
       clearTimeout(timer);

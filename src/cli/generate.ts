@@ -4,7 +4,8 @@ import { createGenerator, IMIX } from "../flow/generator.js";
 import { parseRate } from "../flow/pace.js";
 import { openPort } from "../flow/port.js";
 import { seconds, wholeNumber } from "./options.js";
-import { printSendReport } from "./send-report.js";
+import { printJson } from "./output.js";
+import { printSendReport } from "./report.js";
 import { stopOnSignals } from "./session.js";
 
 interface Options {
@@ -73,7 +74,8 @@ async function generate(locator: string, options: Options): Promise<void> {
       await generator.run();
     } finally {
       await port.close();
-      printSendReport(generator.report(), options.json === true);
+      if (options.json) await printJson(generator.report(), locator);
+      else printSendReport(generator.report());
       generator.close();
     }
   } finally {

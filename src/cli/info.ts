@@ -3,6 +3,7 @@ import { createArenaMemory } from "../memory/arena.js";
 import { describeLinkType, linkTypeOf } from "../ports/pcap/link-types.js";
 import { type CaptureSummary, type Moment, summarizeCapture } from "../ports/pcap/summary.js";
 import { EXIT_FAILURE, tell } from "./failure.js";
+import { print, printJson } from "./output.js";
 
 export function addInfoCommand(program: Command): void {
   program
@@ -19,8 +20,8 @@ async function info(files: readonly string[], options: { readonly json?: boolean
   for (const [index, file] of files.entries()) {
     try {
       const summary = await summarizeCapture(arena, file);
-      const text = options.json ? JSON.stringify(toJson(summary)) : toText(summary);
-      process.stdout.write(`${index > 0 && !options.json ? "\n" : ""}${text}\n`);
+      if (options.json) await printJson(toJson(summary));
+      else await print(`${index > 0 ? "\n" : ""}${toText(summary)}\n`);
       if (summary.fault !== undefined) process.exitCode = tell(summary.fault);
     } catch (error) {
       process.exitCode = Math.max(EXIT_FAILURE, tell(error));

@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import { findLayout } from "../layout/find.js";
 import { shippedLayouts } from "../layout/shipped/index.js";
+import { print } from "./output.js";
 
 export function addLayoutCommand(program: Command): void {
   program
@@ -14,11 +15,12 @@ export function addLayoutCommand(program: Command): void {
     .action(printLayout);
 }
 
-function printLayout(name: string | undefined): void {
-  if (name === undefined) {
-    for (const { name: word, description } of Object.values(shippedLayouts))
-      process.stdout.write(`${word.padEnd(8)} ${description}\n`);
-    return;
-  }
-  process.stdout.write(`${JSON.stringify(findLayout(name), null, 2)}\n`);
+async function printLayout(name: string | undefined): Promise<void> {
+  const text =
+    name === undefined
+      ? Object.values(shippedLayouts)
+          .map(({ name: word, description }) => `${word.padEnd(8)} ${description}`)
+          .join("\n")
+      : JSON.stringify(findLayout(name), null, 2);
+  await print(`${text}\n`);
 }

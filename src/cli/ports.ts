@@ -1,9 +1,10 @@
 import type { Command } from "commander";
 import { type InterfaceInfo, listInterfaces, queuesOf } from "../ports/interfaces.js";
-import { PORT_KINDS } from "../ports/registry.js";
+import { PORT_KINDS, type PortKind } from "../ports/registry.js";
+import { print, printJson } from "./output.js";
 
-/** A line on each kind of port, with a locator to start from. */
-const KINDS: Readonly<Record<string, readonly [example: string, what: string]>> = {
+/** A line on each kind of port, with a locator to start from; `file:` is one for chunks alone. */
+const KINDS: Readonly<Record<PortKind | "file", readonly [example: string, what: string]>> = {
   pcap: ["in.pcapng", "capture files, read and written; no privilege"],
   file: ["file:out.raw", "plain bytes, a source or sink of chunks"],
   loop: ["loop:a", "two ends in one program, with loss and delay on request"],
@@ -25,21 +26,16 @@ export function addPortsCommand(program: Command): void {
     .action(ports);
 }
 
-function ports(options: { readonly all?: boolean; readonly json?: boolean }): void {
+async function ports(options: { readonly all?: boolean; readonly json?: boolean }): Promise<void> {
   const interfaces = listInterfaces().filter(({ link }) => options.all || (link.up && !link.loopback));
-  const kinds = Object.keys(PORT_KINDS);
-  if (options.json) {
-    process.stdout.write(`${JSON.stringify({ kinds, interfaces: interfaces.map(toJson) })}\n`);
-    return;
-  }
-  const lines = kinds.map((kind) => {
-    const [example, what] = KINDS[kind] ?? [`${kind}:`, ""];
-    return `${kind.padEnd(8)}${example.padEnd(24)}${what}`.trimEnd();
-  });
+  if (options.json) return printJson({ kinds: Object.keys(PORT_KINDS), interfaces: interfaces.map(toJson) });
+  const lines = Object.entries(KINDS).map(
+    ([kind, [example, what]]) => `${kind.padEnd(8)}${example.padEnd(24)}${what}`,
+  );
   lines.push("");
   if (interfaces.length === 0) lines.push("no interface is up (--all shows those that are down)");
   for (const one of interfaces) lines.push(...toText(one));
-  process.stdout.write(`${lines.join("\n")}\n`);
+  await print(`${lines.join("\n")}\n`);
 }
 
 function toJson(one: InterfaceInfo) {

@@ -4,7 +4,8 @@ import { parseRate } from "../flow/pace.js";
 import { createPlayback, type Tempo } from "../flow/playback.js";
 import { openPort } from "../flow/port.js";
 import { wholeNumber } from "./options.js";
-import { printSendReport } from "./send-report.js";
+import { printJson } from "./output.js";
+import { printSendReport } from "./report.js";
 import { stopOnSignals } from "./session.js";
 
 interface Options {
@@ -62,7 +63,8 @@ async function replay(file: string, locator: string, options: Options): Promise<
   } finally {
     done();
     await port.close();
-    printSendReport(playback.report(), options.json === true);
+    if (options.json) await printJson(playback.report(), locator);
+    else printSendReport(playback.report());
     playback.close();
   }
 }

@@ -3,7 +3,9 @@ import type { Report } from "../flow/report.js";
 import { emptySums, reportOf } from "../flow/report.js";
 import { scatter } from "../flow/scatter.js";
 import { bytes, namedNumber, seconds, wholeNumber } from "./options.js";
-import { printJson, printReport, stopOnSignals, tellProgress } from "./session.js";
+import { printJson } from "./output.js";
+import { printReport } from "./report.js";
+import { stopOnSignals, tellProgress } from "./session.js";
 
 interface Flags {
   readonly from: string;
@@ -48,11 +50,10 @@ Example:
 }
 
 async function runScatter(flags: Flags): Promise<void> {
-  const { from, to, json = false, interval, parameter, field, ...options } = flags;
-  const telling = { json, interval, dataOnStdout: to === "-" };
+  const { from, to, json, interval, parameter, field, ...options } = flags;
   const { until, done } = stopOnSignals();
   let report: () => Report = () => reportOf(emptySums());
-  const quiet = tellProgress(() => report(), telling);
+  const quiet = tellProgress(() => report(), { json, interval, to });
   try {
     const result = await scatter(from, to, {
       ...options,
@@ -64,7 +65,7 @@ async function runScatter(flags: Flags): Promise<void> {
       },
     });
     quiet();
-    if (json) printJson(result, telling);
+    if (json) await printJson(result, to);
     else printReport(result);
   } finally {
     quiet();

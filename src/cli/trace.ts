@@ -3,6 +3,8 @@ import { type FlowPorts, traceIommu, traceModeration, traceRss, traceSplit } fro
 import { type Batch, compareWays, countBatches, type Way } from "../device/ways/compare.js";
 import { MillraceError } from "../errors.js";
 import { type ArenaMemory, createArenaMemory } from "../memory/arena.js";
+import { wholeNumber } from "./options.js";
+import { print, printJson, table } from "./output.js";
 
 const BATCHES = [1, 4, 16, 32, 64, 256];
 const BATCH_PACKETS = 256;
@@ -16,9 +18,11 @@ const FLOWS: readonly FlowPorts[] = [
 interface TraceOptions {
   readonly bus?: true;
   readonly card?: true;
-  readonly bytes: string;
+  readonly bytes: number;
   readonly json?: true;
 }
+
+type Tell = (results: readonly object[], text: string) => Promise<void>;
 
 /** `millrace trace`: what each way of handing a packet to a device costs, and what a card does with it. */
 export function addTraceCommand(program: Command): void {
@@ -27,39 +31,30 @@ export function addTraceCommand(program: Command): void {
     .description("show what moving a packet takes, transaction by transaction, on modelled hardware")
     .option("--bus", "the same packet by port I/O, memory-mapped buffer, DMA controller and bus master")
     .option("--card", "what a network card does: RSS, header split, interrupt moderation, IOMMU")
-    .option("--bytes <count>", "bytes of the packet, 60 to 1514", "1514")
+    .option("--bytes <count>", "bytes of the packet, 60 to 1514", wholeNumber(60, 1514), 1514)
     .option("--json", "one JSON object a line")
     .addHelpText("after", "\nExample:\n  millrace trace --bus")
     .action(async (options: TraceOptions) => {
-      const bytes = Number(options.bytes);
       if (options.bus !== true && options.card !== true)
         throw new MillraceError("ERR_USAGE", "nothing to trace", { hint: "say --bus or --card" });
-      if (!(Number.isInteger(bytes) && bytes >= 60 && bytes <= 1514))
-        throw new MillraceError(
-          "ERR_USAGE",
-          `--bytes ${options.bytes} is not a whole number from 60 to 1514`,
-        );
       const arena = createArenaMemory({ bytes: 32 * 2 ** 20 });
-      const tell = (results: readonly object[], text: string) => {
-        if (options.json === true) for (const result of results) console.log(JSON.stringify(result));
-        else console.log(`${text}\n`);
+      const tell: Tell = async (results, text) => {
+        if (options.json === true) for (const result of results) await printJson(result);
+        else await print(`${text}\n\n`);
       };
       if (options.bus === true) {
-        const ways = await compareWays(arena, bytes);
-        tell(ways, waysTable(ways, bytes));
-        const batches = await countBatches(arena, bytes, BATCHES, BATCH_PACKETS);
-        tell(batches, batchTable(batches));
+        const ways = await compareWays(arena, options.bytes);
+        await tell(ways, waysTable(ways, options.bytes));
+        const batches = await countBatches(arena, options.bytes, BATCHES, BATCH_PACKETS);
+        await tell(batches, batchTable(batches));
       }
       if (options.card === true) await traceCard(arena, tell);
     });
 }
 
-async function traceCard(
-  arena: ArenaMemory,
-  tell: (results: readonly object[], text: string) => void,
-): Promise<void> {
+async function traceCard(arena: ArenaMemory, tell: Tell): Promise<void> {
   const flows = await traceRss(arena, FLOWS);
-  tell(
+  await tell(
     flows,
     table([
       ["RSS: flow", "hash", "table entry", "queue"],
@@ -76,7 +71,7 @@ async function traceCard(
     { protocol: "udp", source: 4000, destination: 80, payload: 1400 },
     { protocol: "tcp", source: 4000, destination: 80, payload: 0 },
   ]);
-  tell(
+  await tell(
     packets,
     table([
       ["header split: packet", "bytes", "pieces (bytes at offset in its frame)"],
@@ -88,7 +83,7 @@ async function traceCard(
     ]),
   );
   const interrupts = await traceModeration(arena, [0, 20, 100, 500], 1000, 5);
-  tell(
+  await tell(
     interrupts,
     table([
       ["moderation: 1000 packets, 5 µs apart", ...interrupts.map(({ moderation }) => `${moderation} µs`)],
@@ -97,7 +92,7 @@ async function traceCard(
     ]),
   );
   const guarded = await traceIommu(arena);
-  tell(
+  await tell(
     guarded,
     table([
       ["IOMMU", "completed", "stopped at"],
@@ -108,18 +103,6 @@ async function traceCard(
       ]),
     ]),
   );
-}
-
-function table(rows: readonly (readonly string[])[]): string {
-  const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)));
-  return rows
-    .map((row) =>
-      row
-        .map((cell, column) => (column === 0 ? cell.padEnd(widths[column]) : cell.padStart(widths[column])))
-        .join("  ")
-        .trimEnd(),
-    )
-    .join("\n");
 }
 
 function waysTable(ways: readonly Way[], bytes: number): string {

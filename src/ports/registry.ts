@@ -3,7 +3,7 @@ import { openPcap } from "./pcap/port.js";
 import type { OpenDriver } from "./port.js";
 
 /** Every kind of port, one line each. A kind is loaded when it is first opened, but for the one that starts fastest. */
-export const PORT_KINDS: Readonly<Record<string, () => Promise<OpenDriver>>> = {
+export const PORT_KINDS = {
   nic: async () => (await import("./nic/nic.js")).openNicPort,
   pcap: async () => openPcap,
   packet: async () => (await import("./packet/packet.js")).openPacket,
@@ -12,14 +12,19 @@ export const PORT_KINDS: Readonly<Record<string, () => Promise<OpenDriver>>> = {
   loop: async () => (await import("./loop/loop.js")).openLoop,
   null: async () => (await import("./null.js")).openNull,
   xdp: async () => (await import("./xdp/port.js")).openXdp,
-};
+} as const satisfies Readonly<Record<string, () => Promise<OpenDriver>>>;
+
+export type PortKind = keyof typeof PORT_KINDS;
 
 /** The opener of a kind of port. Throws ERR_LOCATOR for one that does not exist. */
 export async function findOpener(kind: string): Promise<OpenDriver> {
-  const load = PORT_KINDS[kind];
-  if (load === undefined)
+  if (!isPortKind(kind))
     throw new MillraceError("ERR_LOCATOR", `there is no kind of port "${kind}"`, {
       hint: `the kinds are ${Object.keys(PORT_KINDS).join(", ")}`,
     });
-  return load();
+  return PORT_KINDS[kind]();
+}
+
+function isPortKind(kind: string): kind is PortKind {
+  return Object.hasOwn(PORT_KINDS, kind);
 }

@@ -9,6 +9,7 @@ import { reasonsOf } from "../../packet/context.js";
 import { parseLocator } from "../../ports/locator.js";
 import { describeLinkType, linkTypeNumber } from "../../ports/pcap/link-types.js";
 import { MAPPING_BYTES } from "../../ports/pcap/mapped.js";
+import { print } from "../output.js";
 import { stopOnSignals } from "../session.js";
 import {
   type CaptureFiles,
@@ -54,7 +55,6 @@ interface Counts {
 
 /** Captures until the count is reached, the source ends or a signal comes. */
 export async function runCapture(options: CaptureOptions): Promise<void> {
-  if (options.lines !== undefined) endWithReader();
   const { until, done } = stopOnSignals();
   const { expression, snaplen, wait } = options;
   const arena = arenaFor(options);
@@ -85,14 +85,6 @@ export async function runCapture(options: CaptureOptions): Promise<void> {
       await port.close();
     }
   }
-}
-
-/** Ends the process when nobody reads its lines any more, as SIGPIPE ends others. */
-function endWithReader(): void {
-  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code !== "EPIPE") throw error;
-    process.exit(0);
-  });
 }
 
 /** Opening needed them; nothing that follows does. */
@@ -238,14 +230,14 @@ async function pump(
   const { memory } = port;
   const source = port.reader();
   const { burst } = source;
-  const print =
+  const lineOf =
     options.lines === undefined ? undefined : (await import("./lines.js")).createPrinter(options.lines);
   const most = options.count ?? Number.POSITIVE_INFINITY;
   const take = async (packets: number): Promise<void> => {
     const kept = memory.kernels.burstCount(burst, VERDICT_PASS);
     if (counts.captured + kept > most) keepFirst(port, burst, packets, most - counts.captured);
     counts.captured = Math.min(counts.captured + kept, most);
-    if (print !== undefined) await printBurst(port, burst, print);
+    if (lineOf !== undefined) await printBurst(port, burst, lineOf);
     if (files !== undefined) await writePackets(files, burst, packets);
   };
   const enough = () => counts.captured >= most || files?.full === true;
@@ -285,11 +277,11 @@ function keepFirst({ memory }: OpenPort, burst: number, packets: number, wanted:
 async function printBurst(
   port: OpenPort,
   burst: number,
-  print: ReturnType<typeof createPrinter>,
+  lineOf: ReturnType<typeof createPrinter>,
 ): Promise<void> {
   let text = "";
-  for (const packet of createBurstView(port.memory, burst, port.can.linkType)) text += print(packet);
-  if (!process.stdout.write(text)) await new Promise((resolve) => process.stdout.once("drain", resolve));
+  for (const packet of createBurstView(port.memory, burst, port.can.linkType)) text += lineOf(packet);
+  await print(text);
 }
 
 function totals(port: OpenPort): { readonly received: number; readonly dropped: number } {
