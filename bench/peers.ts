@@ -94,6 +94,7 @@ export async function ended(child: ChildProcess, milliseconds: number): Promise<
 
 /** The command line, built. */
 export const MAIN = new URL("../lib/millrace.js", import.meta.url).pathname;
+const LIVE_FRAMES = new URL("./peers/live-frames.js", import.meta.url).pathname;
 
 /** `millrace forward` in a namespace, on one CPU, until stopped. */
 export async function startForward(
@@ -109,13 +110,20 @@ export async function startForward(
   return { stop };
 }
 
-/** `millrace` in a namespace, on one CPU, until stopped, and what it has said on stderr. */
-export function startMillrace(
-  namespace: string,
-  cpu: number,
-  ...args: readonly string[]
-): { said(): string; stop(): Promise<void> } {
-  const pinned = ["netns", "exec", namespace, "taskset", "-c", String(cpu), process.execPath, MAIN];
+/** A program in a namespace, on one CPU, until stopped. */
+export interface Running {
+  /** What it has said on stderr. Throws when it has ended by itself. */
+  said(): string;
+  stop(): Promise<void>;
+}
+
+/** `millrace` in a namespace, on one CPU. */
+export function startMillrace(namespace: string, cpu: number, ...args: readonly string[]): Running {
+  return startScript(namespace, cpu, MAIN, args);
+}
+
+function startScript(namespace: string, cpu: number, script: string, args: readonly string[]): Running {
+  const pinned = ["netns", "exec", namespace, "taskset", "-c", String(cpu), process.execPath, script];
   const child = spawn("ip", [...pinned, ...args], { stdio: ["ignore", "ignore", "pipe"] });
   let said = "";
   child.stderr.on("data", (data) => {
@@ -123,7 +131,7 @@ export function startMillrace(
   });
   return {
     said() {
-      if (child.exitCode !== null) throw new Error(`millrace ${args.join(" ")}: ${said}`);
+      if (child.exitCode !== null) throw new Error(`${script} ${args.join(" ")}: ${said}`);
       return said;
     },
     async stop() {
@@ -131,6 +139,18 @@ export function startMillrace(
       await ended(child, 5000);
     },
   };
+}
+
+/** Frames without socket buffers out of the left end of a row (see peers/live-frames.ts), arriving at v0. */
+export async function startLiveFrames(row: Row, cpu: number): Promise<{ stop(): Promise<void> }> {
+  const before = receivedAt(row.middle, "v0");
+  const { said, stop } = startScript(row.left, cpu, LIVE_FRAMES, ["e0"]);
+  for (let tries = 0; receivedAt(row.middle, "v0") < before + 10_000; tries++) {
+    if (tries > 200) throw new Error("v0 takes no frames: its XDP program is not a native one");
+    said();
+    await sleep(50);
+  }
+  return { stop };
 }
 
 export interface Row {
