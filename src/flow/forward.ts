@@ -11,7 +11,7 @@ import { addAll, isKernelDrop } from "./account.js";
 import { createEdge, type ForwardEdge, type MacRewrite } from "./forward-edge.js";
 import type { OpenPort } from "./port.js";
 import { emptySums, type Sums } from "./report.js";
-import { nextTurn, SPINS, TURN_BUDGET_MS, TURNS, type Wait } from "./source.js";
+import { nextTurn, TURN_BUDGET_MS, type Wait } from "./source.js";
 import { createTally, type Tally } from "./tally.js";
 
 /** A user's code between two ports: it may drop, rewrite, clone; what it leaves alone is sent on. */
@@ -40,8 +40,6 @@ interface Direction {
   nextSpare: number;
   /** Part of the burst stands aside until the spare one has been sent. */
   again: boolean;
-  /** Waits under way, which end by themselves. */
-  readonly waits: { readable: boolean; writable: boolean };
 }
 
 /** Two ports joined in this worker, until told otherwise. */
@@ -56,9 +54,20 @@ export interface Forwarding {
 const DESCRIPTORS = 2048;
 /** How long a changed MTU may go unnoticed. */
 const MTU_LOOK_MS = 1000;
-// Between two looks at the clock:
-const MOST_ROUNDS = 8;
+// Between two looks at the clock, each of which leaves the garbage collector a number:
+const EMPTY_ROUNDS = 64; // some 6 µs; a round in which packets come counts for eight
+const FULL_ROUND = 8;
 const MOST_PACKETS = 512;
+/**
+ * How long nothing may come until an adaptive worker sleeps: as long as waking it takes, so that it never looks for
+ * longer than half of the time that it is awake.
+ */
+const PATIENCE_MS = 0.05;
+/**
+ * The same until a busy one lets the event loop turn: a turn takes microseconds and leaves half a kilobyte of garbage,
+ * which at turns without end would be collected, for a tenth of a millisecond, a hundred times a second.
+ */
+const BUSY_PATIENCE_MS = 0.25;
 
 export function createForwarding(a: OpenPort, b: OpenPort, options: ForwardOptions): Forwarding {
   const arena = a.memory;
@@ -81,7 +90,8 @@ export function createForwarding(a: OpenPort, b: OpenPort, options: ForwardOptio
     const sleeper = createSleeper(directions, options.until);
     const following = setInterval(() => directions.forEach(followMtu), MTU_LOOK_MS);
     try {
-      await passOn(sleeper.sleep);
+      for (let next = turn(); next !== "end"; next = turn())
+        await (next === "sleep" ? sleeper.sleep() : nextTurn());
     } finally {
       clearInterval(following);
       sleeper.close();
@@ -89,28 +99,31 @@ export function createForwarding(a: OpenPort, b: OpenPort, options: ForwardOptio
     }
   }
 
-  async function passOn(sleep: () => Promise<void>): Promise<void> {
-    let turn = performance.now();
+  /** Passes packets on for as long as a turn of the event loop may last; says what is to follow. */
+  function turn(): "turn" | "sleep" | "end" {
+    const { until, wait } = options;
+    const patience = wait === "busy" ? BUSY_PATIENCE_MS : PATIENCE_MS;
+    const began = performance.now();
+    let lastCame = began;
     let rounds = 0;
     let packets = 0;
-    let idle = 0;
-    while (!options.until.aborted) {
+    while (!until.aborted) {
       let moved = 0;
       for (const one of directions) moved += step(one);
-      if (moved > 0) idle = 0;
-      else if (directions.every(finished)) break;
-      else idle++;
       packets += moved;
-      if (moved > 0 || (options.wait !== "interrupt" && idle < SPINS)) {
-        if (++rounds < MOST_ROUNDS && packets < MOST_PACKETS) continue;
-        rounds = packets = 0;
-        if (performance.now() - turn < TURN_BUDGET_MS) continue;
-        await nextTurn();
-      } else if (options.wait === "busy" || (options.wait === "adaptive" && idle < SPINS + TURNS)) {
-        await nextTurn();
-      } else await sleep();
-      turn = performance.now();
+      if (moved === 0) {
+        if (directions.every(finished)) return "end";
+        if (wait === "interrupt") return "sleep";
+      }
+      rounds += moved === 0 ? 1 : FULL_ROUND;
+      if (rounds < EMPTY_ROUNDS && packets < MOST_PACKETS) continue;
+      const now = performance.now();
+      if (packets > 0) lastCame = now;
+      else if (now - lastCame > patience) return wait === "busy" ? "turn" : "sleep";
+      if (now - began > TURN_BUDGET_MS) return "turn";
+      rounds = packets = 0;
     }
+    return "end";
   }
 
   return {
@@ -146,7 +159,6 @@ function direction(arena: ArenaMemory, from: OpenPort, to: OpenPort, options: Fo
     next: 0,
     nextSpare: 0,
     again: false,
-    waits: { readable: false, writable: false },
   };
 }
 
@@ -231,55 +243,64 @@ function finished(one: Direction): boolean {
   return one.source.ended && one.from.memory.u32[(one.burst + BURST_PACKETS) >>> 2] === 0;
 }
 
-/** Waits until one of the directions can go on, or `until` aborts; throws what a port's wait throws. */
+/** Waits until one of the directions can go on, or `until` aborts; rejects with what a port's wait rejects with. */
 interface Sleeper {
   sleep(): Promise<void>;
   close(): void;
 }
 
 /**
- * A wait that another outran stays for the next sleep, and no sleep makes promises or signals but those of the
- * ports: where packets come one by one there is a sleep for each, and what it leaves to the garbage collector
- * would cost the packets after it milliseconds.
+ * A wait that another outran stays for the next sleep, and no sleep makes functions or signals: where packets come
+ * one by one there is a sleep for each, and what it leaves to the garbage collector would cost the packets after it
+ * milliseconds.
  */
 function createSleeper(directions: readonly Direction[], until: AbortSignal): Sleeper {
   const ending = new AbortController();
   let wake = () => {};
-  let failed = false;
-  let failure: unknown;
+  let failure: { readonly error: unknown } | undefined;
+  const park = (resolve: () => void) => {
+    wake = resolve;
+  };
   const end = () => {
     ending.abort(until.reason);
     wake();
   };
   if (until.aborted) end();
   until.addEventListener("abort", end, { once: true });
+  const waits = directions.map((one) => ({
+    one,
+    empty: armed(one, "readable"),
+    full: armed(one, "writable"),
+  }));
 
-  function arm(one: Direction, side: "readable" | "writable"): void {
-    if (one.waits[side]) return;
-    one.waits[side] = true;
+  /** Waits for one side of a direction, unless that wait is under way. */
+  function armed({ source, sink }: Direction, side: "readable" | "writable"): () => void {
+    const port = side === "readable" ? source : sink;
+    let waiting = false;
     const over = () => {
-      one.waits[side] = false;
+      waiting = false;
       wake();
     };
-    (side === "readable" ? one.source : one.sink)[side](ending.signal).then(over, (error: unknown) => {
-      if (!ending.signal.aborted) {
-        failed = true;
-        failure = error;
-      }
+    const failed = (error: unknown) => {
+      if (!ending.signal.aborted) failure ??= { error };
       over();
-    });
+    };
+    return () => {
+      if (waiting) return;
+      waiting = true;
+      port[side](ending.signal).then(over, failed);
+    };
   }
 
   return {
     async sleep() {
-      for (const one of directions)
-        if (!finished(one))
-          arm(one, one.from.memory.u32[(one.burst + BURST_PACKETS) >>> 2] > 0 ? "writable" : "readable");
-      if (!failed && !ending.signal.aborted)
-        await new Promise<void>((resolve) => {
-          wake = resolve;
-        });
-      if (failed) throw failure;
+      for (const { one, empty, full } of waits) {
+        if (finished(one)) continue;
+        if (one.from.memory.u32[(one.burst + BURST_PACKETS) >>> 2] > 0) full();
+        else empty();
+      }
+      if (failure === undefined && !ending.signal.aborted) await new Promise<void>(park);
+      if (failure !== undefined) throw failure.error;
     },
     close() {
       until.removeEventListener("abort", end);

@@ -9,8 +9,8 @@ import { createTally, type Tally } from "./tally.js";
 export const BURST_DESCRIPTORS = 2048;
 
 // How receive waits: it looks again a few times, lets the event loop turn, and then sleeps until there is more.
-export const SPINS = 64;
-export const TURNS = 20;
+const SPINS = 64;
+const TURNS = 20;
 /** No turn of the event loop takes more than this, in milliseconds. */
 export const TURN_BUDGET_MS = 4;
 

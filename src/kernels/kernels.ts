@@ -71,6 +71,7 @@ export interface Kernels {
   nullReceive(state: number, burst: number, most: number, length: number): number;
   nullSend(state: number, burst: number, first: number, edge: number): number;
   xdpFill(queue: number, most: number): number;
+  xdpReady(queue: number): number;
   xdpReceive(queue: number, burst: number, most: number, seconds: number, nanoseconds: number): number;
   xdpSend(queue: number, burst: number, first: number, fragments: number, edge: number): number;
   xdpComplete(queue: number): number;

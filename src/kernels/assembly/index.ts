@@ -83,5 +83,5 @@ export { virtioFill, virtioReceive } from "./virtio-receive";
 export { virtioCommand, virtioComplete, virtioSend } from "./virtio-send";
 export { virtqueueArm, virtqueueKick } from "./virtqueue";
 export { readVnet } from "./vnet";
-export { xdpFill, xdpReceive } from "./xdp";
+export { xdpFill, xdpReady, xdpReceive } from "./xdp";
 export { xdpComplete, xdpSend } from "./xdp-send";

@@ -112,6 +112,13 @@ function accept(address: u64, owner: u32, self: u32): bool {
   return address >> 32 == 0 && moveFrame(<u32>address >> frameShift, owner, self);
 }
 
+/** How many descriptors wait in the receive ring, as far as is known; where there are none, only the fill ring is seen to. */
+export function xdpReady(queue: u32): u32 {
+  const ready = ringCount(queue + XDP_RX, 1);
+  if (ready == 0) refill(queue, 0);
+  return ready;
+}
+
 /**
  * Appends whole packets from the receive ring to `burst`, at most `most`, stamped with the time given, and
  * refills the fill ring. A packet with a descriptor that is not believed, or with more descriptors than the

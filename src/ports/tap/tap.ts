@@ -27,7 +27,8 @@ import {
 import { ERRNO, systemError } from "../../linux/errno.js";
 import { libc } from "../../linux/libc.js";
 import { arenaBase } from "../../linux/mapping.js";
-import { changeLink, findLink } from "../../linux/netlink.js";
+import { interfaceMtu } from "../../linux/mtu.js";
+import { changeLink } from "../../linux/netlink.js";
 import { closeTap, createDropCounter, openTap, type Tap, tapIsGone } from "../../linux/tap.js";
 import { watch } from "../../linux/watch.js";
 import type { ArenaMemory } from "../../memory/arena.js";
@@ -62,7 +63,7 @@ export async function openTapPort(arena: ArenaMemory, locator: Locator): Promise
   try {
     if (mtu !== undefined) changeLink(tap.name, { mtu });
     if (up) changeLink(tap.name, { up: true });
-    const frameMtu = () => findLink(tap.name).mtu + (layer === 2 ? 14 : 0);
+    const frameMtu = () => interfaceMtu(tap.name) + (layer === 2 ? 14 : 0);
     return { ...createDriver(arena, tap, locator.text, { layer, mtu: frameMtu() }, regions), mtu: frameMtu };
   } catch (error) {
     regions.free();

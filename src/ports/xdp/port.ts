@@ -18,6 +18,7 @@ import {
 } from "../../kernels/xdp-structs.js";
 import { libc } from "../../linux/libc.js";
 import type { Link } from "../../linux/links.js";
+import { interfaceMtu } from "../../linux/mtu.js";
 import { xdpFeatures } from "../../linux/netdev.js";
 import { findLink } from "../../linux/netlink.js";
 import { holdPromiscuous } from "../../linux/promiscuity.js";
@@ -39,8 +40,6 @@ const ETHERNET_OVERHEAD = 18; // header and one VLAN tag
 const BURST_MOST = 256;
 const LOOK_MILLISECONDS = 1000;
 const LETTING_GO_MILLISECONDS = 200;
-/** A busy loop asks the kernel whether the interface is still there once in so many empty turns. */
-const EMPTY_TURNS = 1 << 14;
 
 /** Opens `xdp:IFACE`: AF_XDP over the arena's frames (Documentation/networking/af_xdp.rst). */
 export async function openXdp(
@@ -68,7 +67,7 @@ export async function openXdp(
   }
   const can = capabilities(link, options, attachment, queues);
   const whole = queues.length === link.queues.rx;
-  const mtu = () => findLink(locator.place).mtu + ETHERNET_OVERHEAD;
+  const mtu = () => interfaceMtu(link.name) + ETHERNET_OVERHEAD;
   const start = () => {
     // A port that is only sent to leaves what comes in to the kernel's stack.
     if (direction !== "out") for (const { number, fd } of queues) attachment.connect(number, fd);
@@ -156,7 +155,7 @@ function createDriver(
   const watches: Watch[] = queues.map((queue) => watch(queue.fd));
   let refused = 0; // packets completed that the device did not take
   let nextReceive = 0;
-  let empty = 0;
+  let gone: { readonly error: unknown } | undefined; // what the kernel said of the interface
   let unread = 0; // packets that nobody had asked for when the port closed
   let closing: Promise<void> | undefined;
   let last: DriverCounters | undefined;
@@ -168,6 +167,7 @@ function createDriver(
   function receiveFrom(queue: XdpQueue, burst: number): number {
     // Only zero-copy drivers ask to be woken; the word they ask by lies in a line that the kernel writes all the time.
     if (queue.busyPoll || (queue.zeroCopy && wantsWakeup(queue, XDP_FILL))) kickReceive(queue.fd, subject);
+    if (kernels.xdpReady(queue.at) === 0) return 0; // before the clock, which leaves the garbage collector a number
     const now = performance.timeOrigin + performance.now();
     const seconds = Math.floor(now / 1000);
     return kernels.xdpReceive(queue.at, burst, BURST_MOST, seconds, (now - seconds * 1000) * 1e6);
@@ -183,28 +183,44 @@ function createDriver(
     }
   }
 
+  // What no packet brings about: a socket whose interface has gone is never ready, and packets to send, or a fill
+  // ring to fill, may be left from when the interface was down, or the pool empty.
+  const looking = setInterval(() => {
+    try {
+      for (const queue of queues) {
+        kickReceive(queue.fd, subject);
+        kernels.xdpReady(queue.at);
+        sendRest(queue);
+      }
+    } catch (error) {
+      clearInterval(looking);
+      gone = { error };
+      for (const one of watches) one.close(); // who waits goes on, and hears of it
+    }
+  }, LOOK_MILLISECONDS).unref();
+
+  function sendRest(queue: XdpQueue): void {
+    if (outstanding(queue) === 0) return;
+    kernels.xdpComplete(queue.at);
+    flush(queue);
+  }
+
   function receive(burst: number): number {
     if (closing !== undefined) return 0;
+    if (gone !== undefined) throw gone.error;
     let packets = 0;
     for (let tried = 0; tried < queues.length && packets === 0; tried++) {
       const queue = queues[nextReceive];
       nextReceive = (nextReceive + 1) % queues.length;
       packets = receiveFrom(queue, burst);
-      if (packets === 0 && outstanding(queue) > 0) {
-        kernels.xdpComplete(queue.at);
-        flush(queue);
-      }
-    }
-    empty = packets === 0 ? empty + 1 : 0;
-    if (empty === EMPTY_TURNS) {
-      empty = 0;
-      for (const queue of queues) kickReceive(queue.fd, subject);
+      if (packets === 0) sendRest(queue);
     }
     return packets;
   }
 
   function sendFrom(burst: number, first: number, edge: number): number {
     if (closing !== undefined) return first;
+    if (gone !== undefined) throw gone.error;
     // Packets that came on one queue leave on one queue, so that no flow is reordered.
     const meta = u32[(burst + BURST_METAS) >>> 2] + first * META_SIZE;
     const queue = queues.length === 1 ? queues[0] : queues[u8[meta + META_QUEUE] % queues.length];
@@ -213,12 +229,13 @@ function createDriver(
     return throwFault(arena, burst, result);
   }
 
-  // Without promises or signals of its own: it runs once for each packet where packets come one by one.
+  /** Waits for one of the queues. */
   function wait(side: Side, signal: AbortSignal): Promise<void> {
+    if (gone !== undefined) return Promise.reject(gone.error);
+    if (watches.length === 1) return watches[0][side](signal);
     return new Promise((resolve, reject) => {
       if (signal.aborted) return reject(signal.reason);
       const end = () => {
-        clearTimeout(look);
         signal.removeEventListener("abort", abort);
         for (const cancel of cancels) cancel();
       };
@@ -232,16 +249,6 @@ function createDriver(
       };
       const cancels = watches.map((one) => one.when(side, ready));
       signal.addEventListener("abort", abort, { once: true });
-      // A socket whose interface has gone is never ready: look after it once a second.
-      const look = setTimeout(() => {
-        end();
-        try {
-          for (const queue of queues) kickReceive(queue.fd, subject);
-          resolve();
-        } catch (error) {
-          reject(error);
-        }
-      }, LOOK_MILLISECONDS);
     });
   }
 
@@ -301,6 +308,7 @@ function createDriver(
   }
 
   async function close(): Promise<void> {
+    clearInterval(looking);
     for (const one of watches) one.close();
     for (const queue of queues) attachment.disconnect(queue.number);
     attachment.release();
