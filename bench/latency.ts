@@ -1,12 +1,18 @@
-// How long a packet that is forwarded is under way, beside the kernel's own bridge on the same veth, what waiting
-// costs, and how late the event loop turns in a flood: `npm run bench -- latency [PART…] [--runs N] [--json FILE]`.
-// As root; it makes namespaces of its own. ping(8) asks and takes the times, the far end's kernel answers.
+// How long a packet that is forwarded is under way, beside the kernel's own bridge and DPDK's testpmd on the same
+// veth, what waiting costs, and how late the event loop turns in a flood:
+// `npm run bench -- latency [PART…] [--runs N] [--json FILE]`. As root; it makes namespaces of its own. ping(8) asks
+// and takes the times, the far end's kernel answers. The bridge never leaves the kernel; testpmd looks for packets all
+// the time, as --wait busy does, without a garbage collector or a compiler beside it.
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { type Bench, startBench } from "./compare.js";
-import { ended, MAIN, makeRow, type Row, sleep, startForward } from "./peers.js";
+import { ended, MAIN, makeRow, type Row, sleep, startForward, startTestpmd } from "./peers.js";
 
-const PINGS = 10_000;
+const PINGS = 20_000;
+/** The first ones find addresses; then V8 compiles what forwards, on the core that it forwards on. */
+const FIRST_PINGS = 10_000;
 const SETTLED = 500; // milliseconds from the start until what is compiled has been compiled
 const IDLE_SECONDS = 5;
 const FLOOD_SECONDS = 3;
@@ -14,6 +20,7 @@ const TICKS_A_SECOND = 100; // USER_HZ, of which /proc/PID/stat counts CPU time
 
 const WAITS = ["busy", "interrupt", "adaptive"] as const;
 const PORTS = ["xdp", "packet"] as const;
+const TESTPMD_PORTS: Readonly<Record<string, string>> = { xdp: "net_af_xdp", packet: "net_af_packet" };
 const PERCENTILES = [
   ["p50", 0.5],
   ["p99", 0.99],
@@ -22,31 +29,40 @@ const PERCENTILES = [
 ] as const;
 
 /** Round trips of a ping-pong from the left end to the right one, in microseconds: the percentiles. */
-async function roundTrips(row: Row): Promise<readonly number[]> {
-  // -A sends the next when the last is answered. The first ones find addresses, and warm up what forwards.
-  pingRight(row, 1000);
+function roundTrips(row: Row): readonly number[] {
+  pingRight(row, FIRST_PINGS);
   const times = pingRight(row, PINGS);
   return PERCENTILES.map(([, share]) => times[Math.ceil(share * times.length) - 1]);
 }
 
 function pingRight(row: Row, count: number): readonly number[] {
-  const text = execFileSync(
-    "ip",
-    [
-      ...["netns", "exec", row.left, "taskset", "-c", "0"],
-      ...["ping", "-n", "-A", "-W", "1", "-c", String(count), "10.7.0.2"],
-    ],
-    { encoding: "utf8", maxBuffer: 2 ** 26 },
-  );
-  const times = [...text.matchAll(/time=([\d.]+) ms/g)].map((match) => 1000 * Number(match[1]));
-  if (times.length < 0.999 * count) throw new Error(`of ${count} pings ${times.length} came back`);
-  return times.sort((a, b) => a - b);
+  const folder = mkdtempSync(join(tmpdir(), "millrace-latency-"));
+  try {
+    // Into a file: ping says each answer at once, and who read it from a pipe would take a core for a moment each time.
+    const path = join(folder, "pings");
+    const file = openSync(path, "w");
+    execFileSync(
+      "ip",
+      [
+        ...["netns", "exec", row.left, "taskset", "-c", "0"],
+        ...["ping", "-n", "-A", "-W", "1", "-c", String(count), "10.7.0.2"], // -A: the next when the last is answered
+      ],
+      { stdio: ["ignore", file, "inherit"] },
+    );
+    closeSync(file);
+    const text = readFileSync(path, "utf8");
+    const times = [...text.matchAll(/time=([\d.]+) ms/g)].map((match) => 1000 * Number(match[1]));
+    if (times.length < 0.999 * count) throw new Error(`of ${count} pings ${times.length} came back`);
+    return times.sort((a, b) => a - b);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 }
 
 async function throughUs(row: Row, kind: string, wait: string): Promise<readonly number[]> {
   const forward = await startForward(row.middle, 1, `${kind}:v0`, `${kind}:v1`, "--wait", wait);
   try {
-    return await roundTrips(row);
+    return roundTrips(row);
   } finally {
     await forward.stop();
   }
@@ -58,9 +74,19 @@ async function throughBridge(row: Row): Promise<readonly number[]> {
   for (const device of ["v0", "v1"]) ip("link", "set", device, "master", "br0");
   ip("link", "set", "br0", "up");
   try {
-    return await roundTrips(row);
+    return roundTrips(row);
   } finally {
     ip("link", "del", "br0");
+  }
+}
+
+async function throughTestpmd(row: Row, kind: string): Promise<readonly number[]> {
+  const devices = ["v0", "v1"].map((device, number) => `${TESTPMD_PORTS[kind]}${number},iface=${device}`);
+  const pmd = await startTestpmd(devices, "io", row.middle);
+  try {
+    return roundTrips(row);
+  } finally {
+    await pmd.stop();
   }
 }
 
@@ -138,6 +164,18 @@ const PARTS: Readonly<Record<string, (bench: Bench, row: Row) => Promise<void>>>
             peer: () => throughBridge(row),
           },
         );
+  },
+  async testpmd(bench, row) {
+    for (const kind of PORTS)
+      await bench.compareEach(
+        PERCENTILES.map(([name]) => `round trip through ${kind}:, --wait busy, ${name}`),
+        {
+          unit: "µs",
+          against: `testpmd on ${TESTPMD_PORTS[kind]}`,
+          ours: () => throughUs(row, kind, "busy"),
+          peer: () => throughTestpmd(row, kind),
+        },
+      );
   },
   async idle(bench, row) {
     for (const kind of PORTS)
