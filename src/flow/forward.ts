@@ -9,6 +9,7 @@ import type { Burst } from "../packet/types.js";
 import type { PortDriver } from "../ports/port.js";
 import { addAll, isKernelDrop } from "./account.js";
 import { createEdge, type ForwardEdge, type MacRewrite } from "./forward-edge.js";
+import { createSleeper } from "./forward-sleep.js";
 import type { OpenPort } from "./port.js";
 import { emptySums, type Sums } from "./report.js";
 import { nextTurn, TURN_BUDGET_MS, type Wait } from "./source.js";
@@ -87,7 +88,7 @@ export function createForwarding(a: OpenPort, b: OpenPort, options: ForwardOptio
   const step = stepper(arena, options.stage);
 
   async function run(): Promise<void> {
-    const sleeper = createSleeper(directions, options.until);
+    const sleeper = createSleeper(directions, awaited, options.until);
     const following = setInterval(() => directions.forEach(followMtu), MTU_LOOK_MS);
     try {
       for (let next = turn(); next !== "end"; next = turn())
@@ -243,70 +244,10 @@ function finished(one: Direction): boolean {
   return one.source.ended && one.from.memory.u32[(one.burst + BURST_PACKETS) >>> 2] === 0;
 }
 
-/** Waits until one of the directions can go on, or `until` aborts; rejects with what a port's wait rejects with. */
-interface Sleeper {
-  sleep(): Promise<void>;
-  close(): void;
-}
-
-/**
- * A wait that another outran stays for the next sleep, and no sleep makes functions or signals: where packets come
- * one by one there is a sleep for each, and what it leaves to the garbage collector would cost the packets after it
- * milliseconds.
- */
-function createSleeper(directions: readonly Direction[], until: AbortSignal): Sleeper {
-  const ending = new AbortController();
-  let wake = () => {};
-  let failure: { readonly error: unknown } | undefined;
-  const park = (resolve: () => void) => {
-    wake = resolve;
-  };
-  const end = () => {
-    ending.abort(until.reason);
-    wake();
-  };
-  if (until.aborted) end();
-  until.addEventListener("abort", end, { once: true });
-  const waits = directions.map((one) => ({
-    one,
-    empty: armed(one, "readable"),
-    full: armed(one, "writable"),
-  }));
-
-  /** Waits for one side of a direction, unless that wait is under way. */
-  function armed({ source, sink }: Direction, side: "readable" | "writable"): () => void {
-    const port = side === "readable" ? source : sink;
-    let waiting = false;
-    const over = () => {
-      waiting = false;
-      wake();
-    };
-    const failed = (error: unknown) => {
-      if (!ending.signal.aborted) failure ??= { error };
-      over();
-    };
-    return () => {
-      if (waiting) return;
-      waiting = true;
-      port[side](ending.signal).then(over, failed);
-    };
-  }
-
-  return {
-    async sleep() {
-      for (const { one, empty, full } of waits) {
-        if (finished(one)) continue;
-        if (one.from.memory.u32[(one.burst + BURST_PACKETS) >>> 2] > 0) full();
-        else empty();
-      }
-      if (failure === undefined && !ending.signal.aborted) await new Promise<void>(park);
-      if (failure !== undefined) throw failure.error;
-    },
-    close() {
-      until.removeEventListener("abort", end);
-      ending.abort();
-    },
-  };
+/** What a direction with nothing to do waits for; undefined: for nothing any more. */
+function awaited(one: Direction): "readable" | "writable" | undefined {
+  if (finished(one)) return undefined;
+  return one.from.memory.u32[(one.burst + BURST_PACKETS) >>> 2] > 0 ? "writable" : "readable";
 }
 
 function sumUp(

@@ -22,7 +22,7 @@ import { interfaceMtu } from "../../linux/mtu.js";
 import { xdpFeatures } from "../../linux/netdev.js";
 import { findLink } from "../../linux/netlink.js";
 import { holdPromiscuous } from "../../linux/promiscuity.js";
-import { type Side, type Watch, watch } from "../../linux/watch.js";
+import { watch } from "../../linux/watch.js";
 import { kickReceive, kickTransmit, xdpStatistics } from "../../linux/xdp-socket.js";
 import type { ArenaMemory } from "../../memory/arena.js";
 import { createBurst, destroyBurst, throwFault } from "../../memory/burst.js";
@@ -152,7 +152,7 @@ function createDriver(
   whole: boolean,
 ): PortDriver {
   const { kernels, u8, u32 } = arena;
-  const watches: Watch[] = queues.map((queue) => watch(queue.fd));
+  const watching = watch(...queues.map(({ fd }) => fd));
   let refused = 0; // packets completed that the device did not take
   let nextReceive = 0;
   let gone: { readonly error: unknown } | undefined; // what the kernel said of the interface
@@ -195,7 +195,7 @@ function createDriver(
     } catch (error) {
       clearInterval(looking);
       gone = { error };
-      for (const one of watches) one.close(); // who waits goes on, and hears of it
+      watching.close(); // who waits goes on, and hears of it
     }
   }, LOOK_MILLISECONDS).unref();
 
@@ -229,31 +229,13 @@ function createDriver(
     return throwFault(arena, burst, result);
   }
 
-  /** Waits for one of the queues. */
-  function wait(side: Side, signal: AbortSignal): Promise<void> {
-    if (gone !== undefined) return Promise.reject(gone.error);
-    if (watches.length === 1) return watches[0][side](signal);
-    return new Promise((resolve, reject) => {
-      if (signal.aborted) return reject(signal.reason);
-      const end = () => {
-        signal.removeEventListener("abort", abort);
-        for (const cancel of cancels) cancel();
-      };
-      const ready = () => {
-        end();
-        resolve();
-      };
-      const abort = () => {
-        end();
-        reject(signal.reason);
-      };
-      const cancels = watches.map((one) => one.when(side, ready));
-      signal.addEventListener("abort", abort, { once: true });
-    });
+  function readable(signal: AbortSignal): Promise<void> {
+    return gone === undefined ? watching.readable(signal) : Promise.reject(gone.error);
   }
 
   async function writable(signal: AbortSignal): Promise<void> {
-    await wait("writable", signal);
+    if (gone !== undefined) throw gone.error;
+    await watching.writable(signal);
     // A ring may have room while the kernel has not completed what went before: then it takes nothing yet.
     const taken = queues.map((queue) => kernels.xdpComplete(queue.at));
     if (taken.every((count) => count === 0)) await delay(1, undefined, { signal });
@@ -309,7 +291,7 @@ function createDriver(
 
   async function close(): Promise<void> {
     clearInterval(looking);
-    for (const one of watches) one.close();
+    watching.close();
     for (const queue of queues) attachment.disconnect(queue.number);
     attachment.release();
     for (const queue of queues) await drainQueue(arena, queue, subject);
@@ -325,7 +307,7 @@ function createDriver(
     receive,
     send: (burst, first) => sendFrom(burst, first, 0),
     sendOrdinary: (burst, edge) => sendFrom(burst, 0, edge),
-    readable: (signal) => wait("readable", signal),
+    readable,
     writable,
     counters,
     attachFilter,
