@@ -52,7 +52,7 @@ function createPoller(): Poller {
   const early = new Map<number, number>(); // what is armed before the loop waits for the set
   const event = new Int32Array(WORDS);
   const events = new Int32Array(WORDS * MOST);
-  const found: (((events: number) => void) | undefined)[] = [];
+  const found: (((events: number) => void) | undefined)[] = new Array(MOST).fill(undefined); // grown, it is compiled anew
   const set = openSet();
   const stream = openStream(set, tell);
   let waitedFor = false;
