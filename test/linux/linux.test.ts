@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { once } from "node:events";
+import { getEventListeners, once } from "node:events";
 import { closeSync, readdirSync, readlinkSync, readSync, writeSync } from "node:fs";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -75,6 +75,38 @@ test("waiting for a descriptor ends with data, with an abort and with close, and
   watching.close();
   await left;
   libc().close(fd);
+});
+
+test("of those who wait for one of two descriptors each goes with its own signal, and no signal is listened to after", async () => {
+  const [one, two] = [0, 0].map(() => check(libc().eventfd(0, 0x800), "eventfd", "test"));
+  const fill = (fd: number) => libc().write(fd, new BigUint64Array([1n]), 8);
+  const empty = (fd: number) => libc().read(fd, new BigUint64Array(1), 8);
+  const watching = watch(one, two);
+  const [stays, leaves, leavesToo] = [0, 1, 2].map(() => new AbortController());
+  const outcomes = [stays, leaves, leavesToo, leaves].map(({ signal }) =>
+    watching.readable(signal).then(
+      () => "ready",
+      (reason: Error) => reason.message,
+    ),
+  );
+  leaves.abort(new Error("first"));
+  leavesToo.abort(new Error("second"));
+  assert.deepEqual(await Promise.all(outcomes.slice(1)), ["first", "second", "first"]);
+  fill(two);
+  assert.equal(await outcomes[0], "ready");
+  empty(two);
+  // Who waits all the time, and others with a signal for each wait: as a reader of a port and those who write to it.
+  const reading = watching.readable(stays.signal);
+  for (let i = 0; i < 100; i++) {
+    const own = new AbortController();
+    await watching.writable(own.signal);
+    assert.equal(getEventListeners(own.signal, "abort").length, 0);
+  }
+  fill(one);
+  await reading;
+  watching.close();
+  assert.equal(getEventListeners(stays.signal, "abort").length, 0);
+  for (const fd of [one, two]) libc().close(fd);
 });
 
 test("a descriptor that is let go of and watched again before the event loop turns is heard of, and leaves nothing", async () => {
