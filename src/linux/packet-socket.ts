@@ -141,15 +141,15 @@ export function stampInHardware(fd: number, name: string, subject: string): void
   setOption(fd, SOL_PACKET, PACKET_TIMESTAMP, SOF_TIMESTAMPING_RAW_HARDWARE, subject);
 }
 
-/** Packets that met the filter, drops and freezes of the ring since the last call. */
+/** Packets that met the filter (also those that were dropped), drops and freezes of the ring since the last call. */
 export function packetStatistics(
   fd: number,
   blocks: boolean,
   subject: string,
-): { drops: number; freezes: number } {
+): { packets: number; drops: number; freezes: number } {
   const statistics = new Uint32Array(blocks ? 3 : 2); // struct tpacket_stats(_v3)
   getOption(fd, SOL_PACKET, PACKET_STATISTICS, statistics, subject);
-  return { drops: statistics[1], freezes: statistics[2] ?? 0 };
+  return { packets: statistics[0], drops: statistics[1], freezes: statistics[2] ?? 0 };
 }
 
 /** The error that waits at a socket, which is thereby cleared; 0: none. */

@@ -45,22 +45,25 @@ import {
 import { arenaBase } from "../linux/mapping.js";
 import type { ArenaMemory } from "../memory/arena.js";
 import { claimOwner, releaseOwner } from "../memory/owners.js";
-import { allocateRegion, freeRegion } from "../memory/region.js";
+import { allocateRegion, freeRegion, reserveRegion } from "../memory/region.js";
 
 /** Memory of the arena that a port takes piece by piece and gives back at once. */
 export interface Regions {
   take(bytes: number): number;
+  /** The same, but not zeroed nor touched: for what is mapped over. */
+  reserve(bytes: number): number;
   free(): void;
 }
 
 export function createRegions(arena: ArenaMemory): Regions {
   const taken: [offset: number, bytes: number][] = [];
+  const keep = (offset: number, bytes: number) => {
+    taken.push([offset, bytes]);
+    return offset;
+  };
   return {
-    take(bytes) {
-      const offset = allocateRegion(arena, bytes);
-      taken.push([offset, bytes]);
-      return offset;
-    },
+    take: (bytes) => keep(allocateRegion(arena, bytes), bytes),
+    reserve: (bytes) => keep(reserveRegion(arena, bytes), bytes),
     free() {
       for (const [offset, bytes] of taken) freeRegion(arena, offset, bytes);
       taken.length = 0;

@@ -96,6 +96,11 @@ export interface PortDriver {
    * where nobody else looks at the packets.
    */
   record?(output: number, records: number, most: number): number;
+  /**
+   * Marks what has come in so far: the function that it returns says whether receive() or record() has had all of that.
+   * Only where packets wait for others before they are handed over.
+   */
+  mark?(): () => boolean;
   /** Resolves when receive() may return something, or when `ended` has become true. Rejects with the signal's reason. */
   readable(signal: AbortSignal): Promise<void>;
   /** Resolves when send() may take something. Rejects with the signal's reason. */

@@ -3,12 +3,12 @@ import { type Arena, planArena } from "../../flow/arena.js";
 import { type OpenPort, openPort } from "../../flow/port.js";
 import { nextTurn, TURN_BUDGET_MS } from "../../flow/source.js";
 import { BURST_METAS, META_SIZE, META_VERDICT, VERDICT_PASS } from "../../kernels/structs.js";
-import { DEFAULT_BYTES, LARGEST_BYTES } from "../../memory/arena.js";
 import { createBurstView } from "../../packet/burst.js";
 import { reasonsOf } from "../../packet/context.js";
 import { parseLocator } from "../../ports/locator.js";
 import { describeLinkType, linkTypeNumber } from "../../ports/pcap/link-types.js";
 import { MAPPING_BYTES } from "../../ports/pcap/mapped.js";
+import type { PortDriver } from "../../ports/port.js";
 import { print } from "../output.js";
 import { stopOnSignals } from "../session.js";
 import {
@@ -36,17 +36,21 @@ export interface CaptureOptions {
   readonly lines: LineOptions | undefined;
 }
 
-/** Milliseconds that packets wait for others on their way to a file. */
-const RING_DELAY = 400;
+/** Milliseconds that packets wait for others on their way to a file: as long as tcpdump's. */
+const RING_DELAY = 1000;
+/** The same where the file, or the capture, ends at a time or with a packet. */
+const SHORT_DELAY = 400;
 /** Of the kernel's ring, for packets that go to a file. */
-const RING_KIB = 32_768;
+const RING_KIB = 65_536;
 /** Bytes of the arena's regions beside a ring or a mapped file: blocks of output, bursts, tables. */
 const BESIDE_RING = 16 * 2 ** 20;
-/** Of the arena for a file that may be mapped: its frames, for what a filter takes of it, and its regions. */
+/** Bytes of an arena's frames beside such regions. */
 const FRAME_BYTES = 128 * 2 ** 20;
-const FILE_REGIONS = MAPPING_BYTES + BESIDE_RING;
-/** Milliseconds in which the kernel has handed over what it had: its timer, and its own delay. */
-const LAST_DELAY = RING_DELAY + 100;
+/** Milliseconds until what was sent before a signal has come as far as the kernel's ring. */
+const LAST_WAIT = 200;
+/** Milliseconds between two looks whether the kernel has handed over the last of it, which it does within its delay. */
+const LAST_LOOK = 10;
+const LONGEST_LAST = 2 * RING_DELAY;
 
 /** Packets as the closing lines count them. */
 interface Counts {
@@ -102,19 +106,23 @@ function ringKib({ bufferKib, file }: CaptureOptions): number | undefined {
   return bufferKib ?? (buffered(file) ? RING_KIB : undefined);
 }
 
+function ringDelay({ file, count }: CaptureOptions): number | undefined {
+  if (!buffered(file)) return undefined;
+  return count === undefined && file?.rotation.seconds === undefined ? RING_DELAY : SHORT_DELAY;
+}
+
 /** An arena whose regions hold the ring, or the mapped file, beside all else, where the usual one's do not. */
 function arenaFor(options: CaptureOptions): Arena | undefined {
   const { kind } = parseLocator(options.locator);
-  if (kind === "pcap" && options.expression !== "")
-    return planArena({ bytes: FRAME_BYTES + FILE_REGIONS, regionBytes: FILE_REGIONS });
-  if (kind !== "packet") return undefined;
-  const bytes = 8 * ((ringKib(options) ?? 0) * 1024 + BESIDE_RING);
-  return bytes <= DEFAULT_BYTES ? undefined : planArena({ bytes: Math.min(bytes, LARGEST_BYTES) });
+  const ring = kind === "packet" ? ringKib(options) : undefined;
+  if (kind === "pcap" ? options.expression === "" : ring === undefined) return undefined;
+  const regionBytes = BESIDE_RING + (ring === undefined ? MAPPING_BYTES : ring * 1024);
+  return planArena({ bytes: FRAME_BYTES + regionBytes, regionBytes });
 }
 
 /** The locator with what the options ask of the kinds of port that have it. */
 function withOptions(options: CaptureOptions): string {
-  const { locator, bufferKib, direction, promiscuous, file } = options;
+  const { locator, bufferKib, direction, promiscuous } = options;
   const parsed = parseLocator(locator);
   if (parsed.kind !== "packet") {
     if (bufferKib !== undefined || direction !== "inout" || !promiscuous)
@@ -126,7 +134,7 @@ function withOptions(options: CaptureOptions): string {
     ["promisc", promiscuous ? undefined : "0"],
     ["buffer", ringKib(options)?.toString()],
     // Nobody waits for the single packet when it goes to a file.
-    ["delay", buffered(file) ? String(RING_DELAY) : undefined],
+    ["delay", ringDelay(options)?.toString()],
   ];
   const added = asked
     .filter(([key, value]) => value !== undefined && !parsed.parameters.has(key))
@@ -209,15 +217,31 @@ async function pumpRecords(
       if (performance.now() - asked > 1 || asked - turned > TURN_BUDGET_MS) turned = performance.now();
     }
   } finally {
-    if (!enough()) await lastOnes(take, enough);
+    if (!enough()) await lastOnes(driver, take, enough);
   }
 }
 
-/** What came before the signal, or before the interface went, may still be on its way through the kernel's ring. */
-async function lastOnes(take: () => number | Promise<number>, enough: () => boolean): Promise<void> {
-  await new Promise((resolve) => setTimeout(resolve, LAST_DELAY));
-  const deadline = performance.now() + LAST_DELAY;
-  while (!enough() && (await take()) > 0) if (performance.now() > deadline) return;
+/** Takes what came before the signal, or before the interface went: it may still be on its way through the kernel's ring. */
+async function lastOnes(
+  driver: PortDriver,
+  take: () => number | Promise<number>,
+  enough: () => boolean,
+): Promise<void> {
+  await sleep(LAST_WAIT);
+  const hasAll = driver.mark?.();
+  let deadline = performance.now() + LONGEST_LAST;
+  while (!enough() && hasAll?.() !== true) {
+    const packets = await take();
+    if (packets === 0 && hasAll === undefined) return;
+    // Those that came before the signal are so many and no more: they may take as long as the disk takes.
+    if (packets > 0 && hasAll !== undefined) deadline = performance.now() + LONGEST_LAST;
+    if (performance.now() > deadline) return;
+    if (packets === 0) await sleep(LAST_LOOK);
+  }
+}
+
+function sleep(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }
 
 async function pump(
@@ -250,11 +274,12 @@ async function pump(
     else await source.wait(until).catch(unlessAborted(until));
   }
   if (!port.can.live || enough()) return;
-  await lastOnes(async () => {
+  const rest = async () => {
     const packets = source.poll();
     if (packets > 0) await take(packets);
     return packets;
-  }, enough);
+  };
+  await lastOnes(port.driver, rest, enough);
 }
 
 function unlessAborted(until: AbortSignal): (error: unknown) => void {

@@ -5,6 +5,7 @@ import {
   TPACKET_LEFT,
   TPACKET_MALFORMED,
   TPACKET_NEXT,
+  TPACKET_OPENED,
   TPACKET_RING,
   TPACKET_STARVED,
   TPACKET_UNIT,
@@ -29,6 +30,7 @@ export function tpacketBlocks(state: u32, burst: u32): u32 {
       if ((atomic.load<u32>(block, 8) & STATUS_USER) == 0) break;
       left = load<u32>(block, 12);
       at = load<u32>(block, 16);
+      add(state, TPACKET_OPENED, left);
     }
     let full = false;
     while (left != 0) {

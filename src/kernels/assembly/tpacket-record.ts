@@ -28,6 +28,7 @@ import {
   TPACKET_LEFT,
   TPACKET_MALFORMED,
   TPACKET_NEXT,
+  TPACKET_OPENED,
   TPACKET_PACKETS,
   TPACKET_RING,
   TPACKET_UNIT,
@@ -62,6 +63,9 @@ const OVERHEAD: u32 = 128;
 /** Entries that are fetched at once, where they lie farther apart than the processor fetches ahead by itself. */
 const GROUP: u32 = 16;
 const FAR: u32 = 512;
+/** Where they lie closer, bytes that are fetched at once, and then walked out of the first-level cache. */
+const STRETCH: u32 = 8192;
+const LINE: u32 = 64;
 const SHORTEST: u32 = 16;
 
 let base: u64 = 0;
@@ -135,13 +139,21 @@ let stoppedTo: u32 = 0;
 let recordedBytes: u32 = 0;
 
 /**
- * Makes records of up to `run` packets that are short, whole, untagged and came in, the next of which starts within
- * the block too, from the entry at `at` on; returns how many. With fewer looks at each, more of them are on their way
- * from memory at once.
+ * Makes records of up to `run` packets that are short, whole, untagged and came in, and start before `until`; the next
+ * one of each starts within the block too. From the entry at `at` on; returns how many.
  */
-function recordOrdinary(block: u32, at: u32, size: u32, to: u32, pcapng: bool, nano: bool, run: u32): u32 {
+function recordOrdinary(
+  block: u32,
+  at: u32,
+  size: u32,
+  to: u32,
+  pcapng: bool,
+  nano: bool,
+  run: u32,
+  until: u32,
+): u32 {
   const mac = <u32>load<u16>(block + at, 24);
-  const safe = size - mac - longest;
+  const safe = min(size - mac - longest, until - 1);
   const kinds = ordinaryKinds;
   const odd = unusual;
   const range = longest - SHORTEST;
@@ -162,7 +174,22 @@ function recordOrdinary(block: u32, at: u32, size: u32, to: u32, pcapng: bool, n
     )
       break;
     const length = ENHANCED_HEAD + ((bytes + 3) & ~3) + 4;
-    const data = head(to, pcapng, nano, length, entry, bytes, load<u32>(entry, 16));
+    // As head() does it, but in place: a call costs a tenth of the rest.
+    const seconds = <u64>load<u32>(entry, 4);
+    const nanoseconds = <u64>load<u32>(entry, 8);
+    const wire = load<u32>(entry, 16);
+    let data = to + RECORD_HEAD;
+    if (pcapng) {
+      const time = seconds * 1000000000 + nanoseconds;
+      store<u64>(to, ((<u64>length) << 32) | <u64>BLOCK_ENHANCED);
+      store<u64>(to, time & 0xffffffff00000000, 8); // interface 0
+      store<u64>(to, ((<u64>bytes) << 32) | (time & 0xffffffff), 16);
+      store<u32>(to, wire, 24);
+      data = to + ENHANCED_HEAD;
+    } else {
+      store<u64>(to, ((nano ? nanoseconds : nanoseconds / 1000) << 32) | seconds);
+      store<u64>(to, ((<u64>wire) << 32) | <u64>bytes, 8);
+    }
     const end = bytes - 16;
     const from = entry + mac;
     for (let byte: u32 = 0; byte < end; byte += 16) v128.store(data + byte, v128.load(from + byte));
@@ -234,10 +261,16 @@ export function tpacketRecord(state: u32, output: u32, records: u32, most: u32):
       if ((atomic.load<u32>(block, 8) & STATUS_USER) == 0) break;
       left = load<u32>(block, 12);
       at = load<u32>(block, 16);
+      add(state, TPACKET_OPENED, left);
     }
     let stride: u32 = 0;
+    let fetched = at; // as far as stretches were
     let ahead: u32 = 0; // entries that were fetched
     while (left != 0) {
+      if (at >= fetched && stride < FAR) {
+        fetched = min(size, at + STRETCH);
+        for (let line = at & ~(LINE - 1); line < fetched; line += LINE) touched += load<u32>(block + line);
+      }
       // The last entry names no next one, and those near the end of a block may lack room.
       if (stride < FAR && longest >= SHORTEST && left > 1 && at <= size - FAR && to < end) {
         const room = (end - to) / (longest + OVERHEAD);
@@ -249,6 +282,7 @@ export function tpacketRecord(state: u32, output: u32, records: u32, most: u32):
           pcapng,
           nano,
           min(room, min(left - 1, most - packets)),
+          fetched,
         );
         at = stoppedAt;
         to = stoppedTo;

@@ -146,20 +146,25 @@ function createDriver(
   const errors: Record<string, number> = {};
   const watching = watch(fd);
   const sender = createPacketSender(arena, { fd, watching, subject }, outbox, errors, ring);
+  let arrived = 0; // as the kernel counts, dropped ones too
   let drops = 0;
   let freezes = 0;
   let unread = 0; // packets that nobody had asked for when the port closed
   let final: DriverCounters | undefined; // what the counters were when the port closed
 
+  function askKernel(): void {
+    if (receiver === undefined) return;
+    const since = packetStatistics(fd, receiver.blocks, subject);
+    arrived += since.packets;
+    drops += since.drops;
+    freezes += since.freezes;
+  }
+
   function counters(): DriverCounters {
     const count = (at: number) => Number(arena.u64[at / 8]);
     const received = (offset: number) => (receiver === undefined ? 0 : count(receiver.state + offset));
     const sent = (offset: number) => count(outbox + offset);
-    if (receiver !== undefined) {
-      const since = packetStatistics(fd, receiver.blocks, subject);
-      drops += since.drops;
-      freezes += since.freezes;
-    }
+    askKernel();
     const truncated = received(TPACKET_TRUNCATED);
     const malformed = received(TPACKET_MALFORMED);
     const oversize = received(TPACKET_OVERSIZE);
@@ -199,6 +204,11 @@ function createDriver(
       : {
           record: (output: number, records: number, most: number) =>
             final === undefined ? receiver.record(output, records, most) : 0,
+          mark() {
+            askKernel();
+            const came = arrived - drops;
+            return () => receiver.handedOut() >= came;
+          },
         }),
     send(burst, first) {
       if (index === 0)

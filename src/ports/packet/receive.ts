@@ -10,6 +10,9 @@ import {
   TPACKET_ETHERNET,
   TPACKET_KINDS,
   TPACKET_LARGE,
+  TPACKET_LEFT,
+  TPACKET_NEXT,
+  TPACKET_OPENED,
   TPACKET_RING,
   TPACKET_SIZE,
   TPACKET_STARVED,
@@ -36,6 +39,8 @@ export interface PacketReceiver {
   /** As PortDriver.record(); only where `blocks`. */
   record(output: number, records: number, most: number): number;
   ready(): boolean;
+  /** Packets of the ring's blocks that receive() and record() have gone past; only where `blocks`. */
+  handedOut(): number;
   starved(): boolean;
   close(): void;
 }
@@ -55,7 +60,8 @@ export function frameLimit(linkType: PacketLink["linkType"], mtu: number): numbe
 }
 
 const BLOCK = 256 * 1024; // TPACKET_V3: holds a super-frame of 64 KiB
-const LARGE_BLOCKS = [8 * 2 ** 20, 4 * 2 ** 20] as const; // where there is room for four: fewer wake-ups
+const LARGEST_BLOCK = 16 * 2 ** 20;
+const LONG_DELAY = 100; // milliseconds
 const SLOT_OVERHEAD = 128; // tpacket2_hdr, sockaddr_ll, virtio_net_hdr, link header and a VLAN tag, aligned
 const LEAST = 2 * BLOCK;
 const QUEUE_BYTES = 8 * 2 ** 20; // for packets that no slot can hold
@@ -123,7 +129,7 @@ function takeRing(arena: ArenaMemory, regions: Regions, mtu: number, options: Pa
     const ring = ringFor(wanted, mtu, delay);
     const bytes = ring.blocks * ring.blockSize;
     try {
-      return { ring, at: regions.take(bytes), bytes };
+      return { ring, at: regions.reserve(bytes), bytes };
     } catch (error) {
       // Another thread was faster, or what is left is in pieces.
       if (buffer !== undefined || wanted < LEAST) throw error;
@@ -131,11 +137,15 @@ function takeRing(arena: ArenaMemory, regions: Regions, mtu: number, options: Pa
   }
 }
 
-/** Slots (TPACKET_V2) where no packet may wait, else blocks (TPACKET_V3). */
+/**
+ * Slots (TPACKET_V2) where no packet may wait, else blocks (TPACKET_V3): of a large ring that is seldom handed over
+ * four or a few more, since each wakes its reader; many where a reader that is late must not find all handed over.
+ */
 function ringFor(wanted: number, mtu: number, delay: number): PacketRing {
   const page = 1 << REGION_PAGE_SHIFT;
   if (delay > 0) {
-    const blockSize = LARGE_BLOCKS.find((large) => wanted >= 4 * large) ?? BLOCK;
+    const quarter = 2 ** Math.floor(Math.log2(wanted / 4));
+    const blockSize = delay < LONG_DELAY ? BLOCK : Math.max(BLOCK, Math.min(LARGEST_BLOCK, quarter));
     const blocks = Math.max(2, Math.floor(wanted / blockSize));
     return { blocks, blockSize, frameSize: 0, delay };
   }
@@ -174,6 +184,8 @@ function reader(arena: ArenaMemory, link: PacketLink, state: number, inbox: numb
     record: (output: number, records: number, most: number) =>
       kernels.tpacketRecord(state, output, records, most),
     ready: () => kernels.tpacketReady(state, blocks ? 1 : 0) !== 0,
+    handedOut: () =>
+      Number(arena.u64[(state + TPACKET_OPENED) / 8]) - (word(TPACKET_NEXT) === 0 ? 0 : word(TPACKET_LEFT)),
     starved: () => postless || word(TPACKET_STARVED) !== 0,
   };
 }

@@ -75,7 +75,7 @@ export function createSendRing(
     if (vnet !== 0) enableVnetHeader(fd);
     if (options.bypass) bypassQdisc(fd, subject);
     makeSendRing(fd, shape, subject);
-    at = regions.take(bytes);
+    at = regions.reserve(bytes);
     mapOver(arena, at, bytes, { fd, at: 0 }, subject);
     bindPacketSocket(fd, index, false, subject);
   } catch (error) {
