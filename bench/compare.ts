@@ -26,6 +26,9 @@ export interface Comparison {
 
 /** A comparison of which each run gives several figures, a name each. */
 export type EachComparison = Omit<Comparison, "name" | "ours" | "peer"> & {
+  /** A goal for each name, where they are not the same. */
+  readonly goals?: readonly (string | undefined)[];
+} & {
   readonly [side in "ours" | "peer"]: () => readonly number[] | Promise<readonly number[]>;
 };
 
@@ -47,6 +50,10 @@ function median(values: readonly number[]): number {
 
 function figure(value: number): string {
   return value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2);
+}
+
+function withGoal({ goal: _, ...rest }: EachComparison, goal: string | undefined): EachComparison {
+  return goal === undefined ? rest : { ...rest, goal };
 }
 
 /** Starts a benchmark: reads --runs and --json, prints the machine. */
@@ -80,7 +87,7 @@ export function startBench(title: string): Bench {
     return names.map((name, index) =>
       tell(
         name,
-        comparison,
+        comparison.goals === undefined ? comparison : withGoal(comparison, comparison.goals[index]),
         pairs.map((pair) => ({ ours: pair.ours[index], peer: pair.peer[index] })),
       ),
     );

@@ -6,7 +6,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Bench, startBench } from "./compare.js";
-import { npmCapture } from "./peers/npm-captures.js";
+import { npmCaptures } from "./peers/npm-captures.js";
 import { ended, MAIN, makeRow, type Row, sleep } from "./peers.js";
 
 const WARM_UP = 200_000; // packets
@@ -121,22 +121,37 @@ async function compareFiles(bench: Bench, row: Row): Promise<void> {
   }
 }
 
-/** Beside npm's packages, each at a rate at which it still captures all. */
+const COUNTING = new URL("./peers/count-packets.js", import.meta.url).pathname;
+
+/** Beside npm's packages, each at a rate at which it still captures all: the same job, and theirs the lighter one. */
 async function comparePackages(bench: Bench, row: Row): Promise<void> {
   for (const { name, rate, told, goal } of [
     { name: "pcap", rate: "200kpps", told: "200,000", goal: "≤ 0.2" },
     { name: "pcap", rate: "1000kpps", told: "1,000,000", goal: "≤ 0.2" },
     { name: "cap", rate: "200kpps", told: "200,000", goal: "≤ 0.05" },
   ] as const) {
-    const command = npmCapture(name);
-    if (command === undefined) continue;
-    await bench.compare({
-      name: `capture to /dev/null, 60 bytes at ${told} packets a second`,
+    const commands = npmCaptures(name, "/dev/null");
+    if (commands === undefined) continue;
+    const run = (command: readonly string[]) => capture(row, rate, "60", command);
+    const traffic = `60 bytes at ${told} packets a second`;
+    const names = [
+      `${traffic}: both write a capture file to /dev/null`,
+      `${traffic}: both count packets and bytes in a program`,
+      `${traffic}: millrace writes a file, npm ${name} only counts`,
+    ];
+    await bench.compareEach(names, {
       unit: "ns CPU a packet",
-      against: `npm ${name}, an event a packet`,
-      goal,
-      ours: () => ours(row, rate, "60", "/dev/null"),
-      peer: () => capture(row, rate, "60", command),
+      against: `npm ${name}`,
+      goals: [goal, goal, undefined],
+      async ours() {
+        const writing = await ours(row, rate, "60", "/dev/null");
+        return [writing, await run([process.execPath, COUNTING]), writing];
+      },
+      async peer() {
+        const writing = await run(commands.writing);
+        const counting = await run(commands.counting);
+        return [writing, counting, counting];
+      },
     });
   }
 }
