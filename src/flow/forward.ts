@@ -59,16 +59,15 @@ const MTU_LOOK_MS = 1000;
 const EMPTY_ROUNDS = 64; // some 6 µs; a round in which packets come counts for eight
 const FULL_ROUND = 8;
 const MOST_PACKETS = 512;
-/**
- * How long nothing may come until an adaptive worker sleeps: as long as waking it takes, so that it never looks for
- * longer than half of the time that it is awake.
- */
+/** How long nothing may come until an adaptive worker sleeps: about as long as it takes to be woken. */
 const PATIENCE_MS = 0.05;
 /**
  * The same until a busy one lets the event loop turn: a turn takes microseconds and leaves half a kilobyte of garbage,
  * which at turns without end would be collected, for a tenth of a millisecond, a hundred times a second.
  */
 const BUSY_PATIENCE_MS = 0.25;
+/** What is read from a file or a pipe comes with a turn: none is waited for without one, and an adaptive worker sleeps after so many. */
+const EMPTY_TURNS = 20;
 
 export function createForwarding(a: OpenPort, b: OpenPort, options: ForwardOptions): Forwarding {
   const arena = a.memory;
@@ -100,10 +99,13 @@ export function createForwarding(a: OpenPort, b: OpenPort, options: ForwardOptio
     }
   }
 
+  const live = directions.every(({ from }) => from.can.live);
+  const patience = !live ? 0 : options.wait === "busy" ? BUSY_PATIENCE_MS : PATIENCE_MS;
+  let emptyTurns = 0;
+
   /** Passes packets on for as long as a turn of the event loop may last; says what is to follow. */
   function turn(): "turn" | "sleep" | "end" {
     const { until, wait } = options;
-    const patience = wait === "busy" ? BUSY_PATIENCE_MS : PATIENCE_MS;
     const began = performance.now();
     let lastCame = began;
     let rounds = 0;
@@ -119,8 +121,12 @@ export function createForwarding(a: OpenPort, b: OpenPort, options: ForwardOptio
       rounds += moved === 0 ? 1 : FULL_ROUND;
       if (rounds < EMPTY_ROUNDS && packets < MOST_PACKETS) continue;
       const now = performance.now();
-      if (packets > 0) lastCame = now;
-      else if (now - lastCame > patience) return wait === "busy" ? "turn" : "sleep";
+      if (packets > 0) {
+        lastCame = now;
+        emptyTurns = 0;
+      } else if (now - lastCame > patience) {
+        return wait === "busy" || (!live && ++emptyTurns < EMPTY_TURNS) ? "turn" : "sleep";
+      }
       if (now - began > TURN_BUDGET_MS) return "turn";
       rounds = packets = 0;
     }
