@@ -90,8 +90,13 @@ export function createForwarding(a: OpenPort, b: OpenPort, options: ForwardOptio
     const sleeper = createSleeper(directions, awaited, options.until);
     const following = setInterval(() => directions.forEach(followMtu), MTU_LOOK_MS);
     try {
-      for (let next = turn(); next !== "end"; next = turn())
-        await (next === "sleep" ? sleeper.sleep() : nextTurn());
+      let woken = false;
+      for (let next = turn(); next !== "end"; next = turn()) {
+        // Who is woken is in the middle of a turn, at the end of which the first of these comes.
+        if (next === "turn" && woken) await nextTurn();
+        await (next === "turn" ? nextTurn() : sleeper.sleep());
+        woken = next === "sleep";
+      }
     } finally {
       clearInterval(following);
       sleeper.close();
