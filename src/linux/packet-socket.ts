@@ -25,7 +25,9 @@ const PACKET_TIMESTAMP = 17;
 const PACKET_FANOUT = 18;
 const PACKET_QDISC_BYPASS = 20;
 const PACKET_IGNORE_OUTGOING = 23;
+const PACKET_MR_MULTICAST = 0;
 const PACKET_MR_PROMISC = 1;
+const PACKET_MR_ALLMULTI = 2;
 const SO_ERROR = 4;
 const SO_SNDBUFFORCE = 32;
 const SHORT_PACKET = 512; // half of what the kernel accounts for a short one; it doubles what it is asked for
@@ -107,6 +109,24 @@ export function makeSendRing(fd: number, ring: Omit<PacketRing, "delay">, subjec
 export function joinPromiscuous(fd: number, index: number, subject: string): void {
   const request = new Uint32Array([index, PACKET_MR_PROMISC, 0, 0]); // struct packet_mreq
   setOption(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, request, subject);
+}
+
+/** Receive what is for multicast groups, by their hardware addresses, or for all of them. Ends with the socket. */
+export function joinMulticast(
+  fd: number,
+  index: number,
+  groups: "all" | readonly Uint8Array[],
+  subject: string,
+): void {
+  // struct packet_mreq: index, kind, length of the address, address
+  const request = Buffer.alloc(16);
+  request.writeInt32LE(index, 0);
+  request.writeUInt16LE(groups === "all" ? PACKET_MR_ALLMULTI : PACKET_MR_MULTICAST, 4);
+  for (const group of groups === "all" ? [new Uint8Array()] : groups) {
+    request.writeUInt16LE(group.length, 6);
+    request.set(group, 8);
+    setOption(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, request, subject);
+  }
 }
 
 /** Leaves out what this machine sends; false on kernels before 4.20. */

@@ -8,6 +8,8 @@ const FANOUT_MODES = { hash: 0, balance: 1, cpu: 2, rollover: 3, random: 4, queu
 export interface PacketOptions {
   readonly interface: string;
   readonly promiscuous: boolean;
+  /** Hardware addresses of multicast groups to be received, without the promiscuous mode; "all" of them; none. */
+  readonly multicast: "all" | readonly string[];
   /** Which packets are received: bit n for sll_pkttype n, and whether the kernel may leave outgoing ones out. */
   readonly traffic: "in" | "out" | "inout";
   /** Milliseconds a packet may wait for others; 0: none. */
@@ -20,7 +22,7 @@ export interface PacketOptions {
 }
 
 const PARAMETERS = [
-  ...["promisc", "traffic", "delay", "buffer", "fanout", "fanout-mode", "bypass", "timestamps"],
+  ...["promisc", "multicast", "traffic", "delay", "buffer", "fanout", "fanout-mode", "bypass", "timestamps"],
 ] as const;
 
 /** Reads `packet:INTERFACE?…`. Throws ERR_LOCATOR. */
@@ -41,6 +43,7 @@ export function readPacketLocator(locator: Locator): PacketOptions {
   return {
     interface: locator.place,
     promiscuous: choice(locator, "promisc", ["1", "0"], "1") === "1",
+    multicast: multicastGroups(locator),
     traffic: choice(locator, "traffic", ["in", "out", "inout"], "in"),
     delay: numberParameter(locator, "delay", 0, 10_000) ?? 0,
     buffer: kib === undefined ? undefined : kib * 1024,
@@ -48,6 +51,29 @@ export function readPacketLocator(locator: Locator): PacketOptions {
     bypass: choice(locator, "bypass", ["0", "1"], "0") === "1",
     hardwareTime: choice(locator, "timestamps", ["software", "hardware"], "software") === "hardware",
   };
+}
+
+/** `all`, or addresses as 01:00:5e:01:01:01 with commas between them. */
+function multicastGroups(locator: Locator): "all" | readonly string[] {
+  const text = locator.parameters.get("multicast");
+  if (text === undefined) return [];
+  if (locator.place === "any")
+    throw new MillraceError(
+      "ERR_LOCATOR",
+      `"${locator.text}": groups are joined on one interface, not on all`,
+    );
+  if (text === "all") return text;
+  const groups = text.split(",");
+  const wrong = groups.find((group) => !/^[0-9a-f][13579bdf](:[0-9a-f]{2}){5}$/i.test(group));
+  if (wrong !== undefined)
+    throw new MillraceError(
+      "ERR_LOCATOR",
+      `"${locator.text}": "${wrong}" is no hardware address of a group`,
+      {
+        hint: "write multicast=all, or addresses as 01:00:5e:01:01:01 with commas between them",
+      },
+    );
+  return groups;
 }
 
 function choice<const Word extends string>(

@@ -1,6 +1,7 @@
 // packet:INTERFACE: everything that passes an interface, through AF_PACKET.
 
 import { MillraceError } from "../../errors.js";
+import { cookedProgram } from "../../filter/cooked.js";
 import { runsInSocket } from "../../filter/socket.js";
 import {
   OUTBOX_BYTES,
@@ -20,6 +21,7 @@ import {
 } from "../../kernels/structs-messages.js";
 import { systemError } from "../../linux/errno.js";
 import { libc } from "../../linux/libc.js";
+import { hardwareAddress } from "../../linux/links.js";
 import {
   bindPacketSocket,
   bypassQdisc,
@@ -28,6 +30,7 @@ import {
   ignoreOutgoing,
   interfaceFacts,
   joinFanout,
+  joinMulticast,
   joinPromiscuous,
   openPacketSocket,
   packetStatistics,
@@ -126,6 +129,11 @@ function prepare(
   if (options.hardwareTime) stampInHardware(fd, options.interface, subject);
   if (receives && options.traffic === "in") ignoreOutgoing(fd);
   if (receives && options.promiscuous && index !== 0) joinPromiscuous(fd, index, subject);
+  if (receives && options.multicast.length > 0) {
+    const { multicast } = options;
+    const groups = multicast === "all" ? multicast : multicast.map((group) => hardwareAddress(group));
+    joinMulticast(fd, index, groups, subject);
+  }
 }
 
 interface Sides {
@@ -231,7 +239,10 @@ function createDriver(
     mtu: () => frameLimit(link.linkType, interfaceFacts(fd, options.interface, subject).mtu),
     attachFilter(program) {
       if (receiver === undefined || !runsInSocket(program)) return undefined;
-      attachSocketFilter(fd, program, subject);
+      // Where headers are made by the kernel as it hands packets over, the filter comes before.
+      const there = index === 0 ? cookedProgram(program) : program;
+      if (there === undefined) return undefined;
+      attachSocketFilter(fd, there, subject);
       return "socket";
     },
     start() {
