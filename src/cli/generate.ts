@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs";
 import { type Command, InvalidArgumentError } from "commander";
+import { MillraceError } from "../errors.js";
 import { createGenerator, IMIX } from "../flow/generator.js";
 import { parseRate } from "../flow/pace.js";
 import { openPort } from "../flow/port.js";
@@ -10,9 +11,9 @@ import { stopOnSignals } from "./session.js";
 
 interface Options {
   readonly template?: string;
-  readonly size: readonly number[];
+  readonly size?: readonly number[];
   readonly rate?: string;
-  readonly flows: number;
+  readonly flows?: number;
   readonly count?: number;
   readonly duration?: number;
   readonly json?: boolean;
@@ -29,12 +30,11 @@ export function addGenerateCommand(program: Command): void {
     )
     .option(
       "--size <bytes>",
-      "bytes of a packet without frame check sequence, or imix (60, 590, 1514 at 7:4:1)",
+      "bytes of a packet without frame check sequence, 60 by default, or imix (60, 590, 1514 at 7:4:1)",
       sizes,
-      [60],
     )
     .option("--rate <rate>", "as 900mbit or 10kpps; as fast as the port takes them unless given")
-    .option("--flows <n>", "so many source ports in turns", wholeNumber(1), 1)
+    .option("--flows <n>", "so many source ports in turns", wholeNumber(1))
     .option("--count <packets>", "stop after so many", wholeNumber(1))
     .option("--duration <seconds>", "stop after so long", seconds)
     .option("--json", "print the report as one JSON object")
@@ -60,17 +60,23 @@ function isFile(template: string): boolean {
 
 async function generate(locator: string, options: Options): Promise<void> {
   const rate = options.rate === undefined ? undefined : parseRate(options.rate);
+  const { template, duration, size, flows } = options;
+  const fromFile = template !== undefined && isFile(template);
+  if (fromFile && (size ?? flows) !== undefined)
+    throw new MillraceError("ERR_USAGE", "--size and --flows are for packets that are made here", {
+      hint: `those of "${template}" are sent as they are: leave both out`,
+    });
   const { until, stop, done } = stopOnSignals();
-  const { template, duration } = options;
-  const timer = duration === undefined ? undefined : setTimeout(stop, duration * 1000);
+  let timer: NodeJS.Timeout | undefined;
   const port = await openPort(locator, { direction: "out" });
   try {
     const generator = await createGenerator(port, {
-      ...(template !== undefined && isFile(template) ? { file: template } : { template }),
-      ...{ sizes: options.size, flows: options.flows, rate, until },
+      ...(fromFile ? { file: template } : { template }),
+      ...{ sizes: size ?? [60], flows: flows ?? 1, rate, until },
       count: options.count ?? Number.POSITIVE_INFINITY,
     });
     try {
+      if (duration !== undefined) timer = setTimeout(stop, duration * 1000);
       await generator.run();
     } finally {
       await port.close();

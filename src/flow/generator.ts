@@ -5,7 +5,7 @@ import { appendPacket, createBurst, destroyBurst, throwFault } from "../memory/b
 import { buildPacket } from "../packet/build.js";
 import { parseTemplate, type Template } from "../packet/template.js";
 import { captureReadable, closeReader, openReader, readCapture } from "../ports/pcap/reader.js";
-import { createPacer, type Rate } from "./pace.js";
+import { createPacer, paceGroup, type Rate } from "./pace.js";
 import type { OpenPort } from "./port.js";
 import {
   closeSending,
@@ -185,10 +185,7 @@ async function generate(sending: Sending, model: number, options: GenerateOption
   const { arena, burst, until } = sending;
   const { rate, count } = options;
   const pacer = rate === undefined ? undefined : createPacer(rate);
-  // A group is what goes out within a millisecond, so that the pace is even.
-  const group =
-    rate?.unit === "packets" ? Math.max(1, Math.min(AT_ONCE, Math.ceil(rate.perSecond / 2000))) : 32;
-  const atOnce = pacer === undefined ? AT_ONCE : group;
+  const atOnce = rate === undefined ? AT_ONCE : paceGroup(rate, AT_ONCE);
   const inModel = arena.u32[(model + BURST_PACKETS) >>> 2];
   let next = 0;
   try {

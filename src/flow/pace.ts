@@ -49,6 +49,16 @@ export function createPacer(rate: Rate): Pacer {
   };
 }
 
+/** Packets that go out between two looks at the clock, so that the pace is even: what half a millisecond sends. */
+export function paceGroup(rate: Rate, most: number): number {
+  const perSecond = rate.unit === "packets" ? rate.perSecond : rate.perSecond / (8 * LONG_PACKET);
+  return Math.max(1, Math.min(most, Math.ceil(perSecond / 2000)));
+}
+const LONG_PACKET = 1514;
+
+/** The longest that a timer of Node's can be. */
+const MOST_MS = 2 ** 31 - 1;
+
 /**
  * Sleeps until performance.now() is `time`. setTimeout is good to a millisecond or two: the rest is waited for in
  * turns of the event loop. Rejects with the signal's reason.
@@ -58,9 +68,19 @@ export async function sleepUntil(time: number, signal: AbortSignal): Promise<voi
     signal.throwIfAborted();
     const left = time - performance.now();
     if (left <= 0) return;
-    await new Promise<void>((resolve) => {
-      if (left > 3) setTimeout(resolve, left - 2);
-      else setImmediate(resolve);
-    });
+    if (left > 3) await napOrAbort(Math.min(left - 2, MOST_MS), signal);
+    else await new Promise<void>((resolve) => setImmediate(resolve));
   }
+}
+
+function napOrAbort(milliseconds: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const end = () => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", end);
+      resolve();
+    };
+    const timer = setTimeout(end, milliseconds);
+    signal.addEventListener("abort", end);
+  });
 }

@@ -11,7 +11,7 @@ import {
 } from "../kernels/structs.js";
 import { linkTypeNumber, linkTypeOf } from "../ports/pcap/link-types.js";
 import { captureReadable, closeReader, openReader, readCapture } from "../ports/pcap/reader.js";
-import { createPacer, type Rate, sleepUntil } from "./pace.js";
+import { createPacer, paceGroup, type Rate, sleepUntil } from "./pace.js";
 import type { OpenPort } from "./port.js";
 import { burstFilter, type PortFilter } from "./port-filter.js";
 import {
@@ -139,7 +139,7 @@ function release(sending: Sending, from: number, to: number): number {
 function atRate(sending: Sending, rate: Rate): (packets: number) => Promise<void> {
   const pacer = createPacer(rate);
   const { arena, burst, until } = sending;
-  const group = rate.unit === "packets" && rate.perSecond < 1000 * GROUP ? 1 : GROUP;
+  const group = paceGroup(rate, GROUP);
   return async (packets) => {
     arena.kernels.burstVerdict(burst, VERDICT_PASS, VERDICT_ASIDE);
     for (let from = 0; from < packets; from += group) {
