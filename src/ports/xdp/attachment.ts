@@ -15,7 +15,7 @@ import type { EbpfItem } from "../../linux/ebpf.js";
 import { libc } from "../../linux/libc.js";
 import type { Link } from "../../linux/links.js";
 import type { ArenaMemory } from "../../memory/arena.js";
-import { joinAttachment, publishAttachment, type Record } from "./directory.js";
+import { announceAttachment, attachmentUnderWay, joinAttachment, type Record } from "./directory.js";
 import { xdpProgram } from "./program.js";
 
 /** The program on one interface, shared by all queues that this process has open there. */
@@ -41,6 +41,8 @@ interface Attached {
 
 /** How long a thread waits for one that is attaching at the same moment: the kernel may keep that one in its call. */
 const PUBLISHING_MILLISECONDS = 10_000;
+/** The place was taken, and by nobody of this arena, so often in a row: one that went meanwhile would be free the next time. */
+const OTHERS = 3;
 
 /** Attaches millrace's program to an interface, or joins the one that this process attached before. */
 export async function attach(
@@ -51,19 +53,37 @@ export async function attach(
   // Interface indices repeat from one network namespace to the next.
   const netns = statSync("/proc/thread-self/ns/net").ino;
   const end = performance.now() + PUBLISHING_MILLISECONDS;
-  for (;;) {
+  for (let others = 0; ; ) {
     const record = joinAttachment(arena, netns, link.index);
     if (record !== undefined) return join(record, link, wanted);
     try {
-      const attached = attachNew(link, wanted);
-      return handle(link, attached, publishAttachment(arena, netns, link.index, attached));
+      return attachHere(arena, netns, link, wanted);
     } catch (error) {
       const { code } = error as { code?: string };
       // Another process's, or one that a thread of this one is about to let others join.
       if (code !== "EBUSY" || performance.now() > end || !attachedIsOwn(link.index)) throw error;
-      await delay(10);
+      others = attachmentUnderWay(arena, netns, link.index) ? 0 : others + 1;
+      if (others >= OTHERS) throw elsewhere(link);
+      if (others === 0) await delay(10);
     }
   }
+}
+
+function attachHere(arena: ArenaMemory, netns: number, link: Link, wanted: XdpMode | undefined): Attachment {
+  const announcement = announceAttachment(arena, netns, link.index);
+  try {
+    const attached = attachNew(link, wanted);
+    return handle(link, attached, announcement?.publish(attached));
+  } catch (error) {
+    announcement?.withdraw();
+    throw error;
+  }
+}
+
+function elsewhere({ name }: Link): MillraceError {
+  return new MillraceError("EBUSY", `${name} is open on another arena of this program already`, {
+    hint: "open all ports of one interface on one arena",
+  });
 }
 
 function join(record: Record, link: Link, wanted: XdpMode | undefined): Attachment {

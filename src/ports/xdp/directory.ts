@@ -16,8 +16,9 @@ const LINK = 4; // u32: descriptor of the bpf link
 const MAP = 5; // u32: descriptor of the XSKMAP
 const WORDS = 8;
 const RECORDS = 512;
-const WRITING = 1; // someone publishes, or takes down
+const WRITING = 1; // someone fills it in, or takes down
 const READY = 2;
+const COMING = 3; // whose user attaches at this moment
 /** The arena's first thread: what belongs to it outlives the workers. */
 const FIRST_WORKER = 1;
 
@@ -73,8 +74,13 @@ function closeUnused(arena: ArenaMemory, at: number): void {
 export function sweepAttachments(arena: ArenaMemory): void {
   if (Atomics.load(arena.u32, (arena.control + CONTROL_XDP) >>> 2) === 0) return;
   const first = directoryOf(arena);
-  for (let at = first; at < first + WORDS * RECORDS; at += WORDS)
-    if (Atomics.load(arena.u32, at + STATE) === READY) closeUnused(arena, at);
+  for (let at = first; at < first + WORDS * RECORDS; at += WORDS) {
+    const state = Atomics.load(arena.u32, at + STATE);
+    if (state === READY) closeUnused(arena, at);
+    // Who was attaching is gone.
+    else if (state === COMING && countUses(arena, 4 * at) === 0)
+      Atomics.compareExchange(arena.u32, at + STATE, COMING, 0);
+  }
 }
 
 /** Joins what another queue of this process has attached to an interface; undefined: nothing. */
@@ -97,21 +103,47 @@ function isOf(u32: Uint32Array, at: number, netns: number, index: number): boole
   return u32[at + NETNS] === netns && u32[at + INDEX] === index;
 }
 
-/** Lets other threads join what this one has attached; undefined when the directory is full: nobody can then. */
-export function publishAttachment(
+/** A record of what a thread is about to attach. */
+export interface Announcement {
+  /** Lets other threads join. */
+  publish(attached: { readonly mode: XdpMode; readonly link: number; readonly map: number }): Record;
+  /** It came to nothing. */
+  withdraw(): void;
+}
+
+/** Says what this thread is going to attach; undefined when the directory is full: nobody can join it then. */
+export function announceAttachment(
   arena: ArenaMemory,
   netns: number,
   index: number,
-  { mode, link, map }: { readonly mode: XdpMode; readonly link: number; readonly map: number },
-): Record | undefined {
+): Announcement | undefined {
   const { u32 } = arena;
   const first = directoryOf(arena);
   for (let at = first; at < first + WORDS * RECORDS; at += WORDS) {
     if (Atomics.compareExchange(u32, at + STATE, 0, WRITING) !== 0) continue;
-    u32.set([netns, index, mode === "native" ? 1 : 2, link, map], at + NETNS);
+    u32.set([netns, index], at + NETNS);
     const use = recordUse(arena, 4 * at);
-    Atomics.store(u32, at + STATE, READY);
-    return recordAt(arena, at, use);
+    Atomics.store(u32, at + STATE, COMING);
+    return {
+      publish({ mode, link, map }) {
+        u32.set([mode === "native" ? 1 : 2, link, map], at + MODE);
+        Atomics.store(u32, at + STATE, READY);
+        return recordAt(arena, at, use);
+      },
+      withdraw() {
+        Atomics.store(u32, at + STATE, 0);
+        releaseOwner(arena, use);
+      },
+    };
   }
   return undefined;
+}
+
+/** True while another thread of this arena is attaching to an interface, or taking down what was there. */
+export function attachmentUnderWay(arena: ArenaMemory, netns: number, index: number): boolean {
+  const { u32 } = arena;
+  const first = directoryOf(arena);
+  for (let at = first; at < first + WORDS * RECORDS; at += WORDS)
+    if (Atomics.load(u32, at + STATE) !== 0 && isOf(u32, at, netns, index)) return true;
+  return false;
 }
