@@ -15,9 +15,16 @@ export function summarize(packet: Packet): string {
     if (text !== "") out.push(text);
   });
   if (broken !== undefined) out.push(`[|${broken}]`);
+  else if (fragmentAlone(packet, headers)) return out.join("").trimEnd();
   else if (out.length === 0 || out.at(-1)?.endsWith(" ") === true || tail(headers) === "unknown")
     out.push(unknown(packet, headers, payload, end));
   return out.join("").trimEnd();
+}
+
+/** A later fragment of IPv6, in which there is no header to tell of. */
+function fragmentAlone(packet: Packet, headers: readonly Layer[]): boolean {
+  const last = headers.at(-1);
+  return last?.type.name === "ipv6-fragment" && (packet.u16(last.at + 2) & 0xfff8) !== 0;
 }
 
 /** Whether the innermost header says what it carries. */
@@ -151,7 +158,7 @@ function describeIp(
   const line = `${four ? "IP" : "IP6"} ${address(from, 0)} > ${address(from + bytes, 2)}: `;
   if (next < all.length || cut) return line;
   const header = all[next - 1];
-  if (four && (packet.u16(at + 6) & 0x1fff) !== 0) return `${line}${nameOf(packet.u8(at + 9))}`;
+  if (four && (packet.u16(at + 6) & 0x1fff) !== 0) return `${line}ip-proto-${packet.u8(at + 9)}`;
   if (header.type.name === "ipv6-fragment") return line;
   const protocol = four ? packet.u8(at + 9) : packet.u8(header === layer ? at + 6 : header.at);
   return `${line}${nameOf(protocol)}, length ${Math.max(0, end - header.at - header.size)}`;
@@ -255,6 +262,12 @@ const ICMP6: Readonly<Record<number, string>> = {
   143: "multicast listener report v2",
 };
 
+/** What stands before the address that such a message is about. */
+const NEIGHBOURS: Readonly<Record<number, string>> = {
+  135: "neighbor solicitation, who has",
+  136: "neighbor advertisement, tgt is",
+};
+
 function describeIcmp(packet: Packet, layer: Layer, end: number): string {
   const six = layer.type.name === "icmpv6";
   const value = (six ? icmpv6 : icmp).parseAt(packet, layer.at);
@@ -265,6 +278,8 @@ function describeIcmp(packet: Packet, layer: Layer, end: number): string {
   const request = type === (six ? 128 : 8);
   if (request || type === (six ? 129 : 0))
     return `${name}${six ? "," : ""} echo ${request ? "request" : "reply"}, id ${identifier}, seq ${sequence}, ${length}`;
+  if (six && NEIGHBOURS[type] !== undefined && end - layer.at >= 24)
+    return `${name}, ${NEIGHBOURS[type]} ${formatAddress(readBytes(packet, layer.at + 8, 16))}, ${length}`;
   const words = (six ? ICMP6 : ICMP4)[type] ?? `type-#${type}`;
   return `${name}${six ? "," : ""} ${words}${code === 0 ? "" : ` code ${code}`}, ${length}`;
 }

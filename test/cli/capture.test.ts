@@ -231,7 +231,7 @@ test("without -w a line is printed for each packet, in tcpdump's forms", () => {
   const [first] = stdout.split("\n");
   assert.equal(
     first,
-    "1591780794.740079 00:11:22:33:44:55 > 00:11:22:33:44:66, ethertype IPv4 (0x0800), length 98: IP 192.168.1.11.43966 > 209.87.249.18.53: UDP, length 56",
+    "1591780794.740079 00:11:22:33:44:55 > 00:11:22:33:44:66, ethertype IPv4 (0x0800), length 98: 192.168.1.11.43966 > 209.87.249.18.53: UDP, length 56",
   );
   const hex = millrace("capture", "-r", "test/data/captures/dns_udp.pcap", "-t", "-x", "-c", "1").stdout;
   const theirs = execFileSync("tcpdump", ["-r", "test/data/captures/dns_udp.pcap", "-t", "-nx", "-c", "1"], {

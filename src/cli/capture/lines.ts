@@ -1,6 +1,8 @@
 // What capture prints of a packet where it does not write a file.
 import { summarize } from "../../packet/summary.js";
 import type { Packet } from "../../packet/types.js";
+import { type InterfaceNames, withLinkHeader } from "./link-header.js";
+import { createRelative } from "./relative.js";
 
 export interface LineOptions {
   /** How often -t was given: 1 no time, 2 epoch, 3 since the packet before, 4 with the date, 5 since the first. */
@@ -20,8 +22,9 @@ interface Moment {
   readonly nanoseconds: number;
 }
 
-/** Prints packets one after the other; remembers the times before. */
-export function createPrinter(options: LineOptions): (packet: Packet) => string {
+/** Prints packets one after the other; remembers the times and the connections before. */
+export function createPrinter(options: LineOptions, names: InterfaceNames): (packet: Packet) => string {
+  const relative = createRelative();
   let first: Moment | undefined;
   let previous: Moment | undefined;
   return (packet) => {
@@ -30,9 +33,8 @@ export function createPrinter(options: LineOptions): (packet: Packet) => string 
     const time = stamp(options, now, options.times === 5 ? first : (previous ?? now));
     previous = now;
     if (options.json) return `${JSON.stringify(toJson(packet, now))}\n`;
-    const text = options.quick ? quick(summarize(packet)) : summarize(packet);
-    const head = options.link ? linkHead(packet) : "";
-    return `${time}${head}${text}\n${dump(packet, options)}`;
+    const text = options.quick ? quick(summarize(packet)) : relative(summarize(packet));
+    return `${time}${withLinkHeader(packet, text, options, names)}\n${dump(packet, options)}`;
   };
 }
 
@@ -79,79 +81,6 @@ function toJson(packet: Packet, { seconds, nanoseconds }: Moment): object {
     wireLength: packet.wireLength,
     summary: summarize(packet),
   };
-}
-
-/** Names as tcpdump has them. */
-const ETHERTYPES: ReadonlyMap<number, string> = new Map([
-  [0x0600, "NS"],
-  [0x0707, "GeoNet (old)"],
-  [0x0800, "IPv4"],
-  [0x0806, "ARP"],
-  [0x1000, "Trail"],
-  [0x1111, "CALM FAST"],
-  [0x6001, "MOP DL"],
-  [0x6002, "MOP RC"],
-  [0x6003, "DN"],
-  [0x6004, "LAT"],
-  [0x6007, "SCA"],
-  [0x6558, "TEB"],
-  [0x8035, "Reverse ARP"],
-  [0x8038, "Lanbridge"],
-  [0x803c, "DEC DNS"],
-  [0x803e, "DEC DTS"],
-  [0x805b, "VEXP"],
-  [0x805c, "VPROD"],
-  [0x809b, "Appletalk"],
-  [0x80f3, "Appletalk ARP"],
-  [0x8100, "802.1Q"],
-  [0x8137, "IPX"],
-  [0x86dd, "IPv6"],
-  [0x8808, "MPCP"],
-  [0x8809, "Slow Protocols"],
-  [0x880b, "PPP"],
-  [0x8847, "MPLS unicast"],
-  [0x8848, "MPLS multicast"],
-  [0x8863, "PPPoE D"],
-  [0x8864, "PPPoE S"],
-  [0x886f, "MS NLB heartbeat"],
-  [0x888e, "EAPOL"],
-  [0x8899, "Realtek protocols"],
-  [0x88a2, "AoE"],
-  [0x88a8, "802.1Q-QinQ"],
-  [0x88ca, "TIPC"],
-  [0x88cc, "LLDP"],
-  [0x88e5, "802.1AE MACsec"],
-  [0x88f7, "PTP"],
-  [0x8902, "CFM"],
-  [0x893a, "IEEE1905.1"],
-  [0x8947, "GeoNet"],
-  [0x894f, "NSH"],
-  [0x9000, "Loopback"],
-  [0x9100, "802.1Q-9100"],
-  [0x9200, "802.1Q-9200"],
-  [0xabcd, "CFM (old)"],
-  [0xd28b, "Arista Vendor Specific Protocol"],
-  [0xfefe, "OSI"],
-]);
-
-function mac(packet: Packet, at: number): string {
-  return Array.from({ length: 6 }, (_, i) =>
-    packet
-      .u8(at + i)
-      .toString(16)
-      .padStart(2, "0"),
-  ).join(":");
-}
-
-/** Hardware addresses and ethertype as tcpdump -e prints them. */
-function linkHead(packet: Packet): string {
-  if (packet.linkType !== "EN10MB" || packet.length < 14) return "";
-  const from = `${mac(packet, 6)} > ${mac(packet, 0)}`;
-  const ethertype = packet.u16(12);
-  if (ethertype < 1536) return `${from}, 802.3, length ${Math.min(ethertype, packet.wireLength - 14)}: `;
-  const name = ETHERTYPES.get(ethertype) ?? "Unknown";
-  const number = ethertype.toString(16).padStart(4, "0");
-  return `${from}, ethertype ${name} (0x${number}), length ${packet.wireLength}: `;
 }
 
 const LINK_HEADERS: Readonly<Record<string, number>> = {

@@ -255,7 +255,9 @@ async function pump(
   const source = port.reader();
   const { burst } = source;
   const lineOf =
-    options.lines === undefined ? undefined : (await import("./lines.js")).createPrinter(options.lines);
+    options.lines === undefined
+      ? undefined
+      : (await import("./lines.js")).createPrinter(options.lines, await interfaceNames(port));
   const most = options.count ?? Number.POSITIVE_INFINITY;
   const take = async (packets: number): Promise<void> => {
     const kept = memory.kernels.burstCount(burst, VERDICT_PASS);
@@ -280,6 +282,20 @@ async function pump(
     return packets;
   };
   await lastOnes(port.driver, rest, enough);
+}
+
+/** The names of interfaces, asked for when a packet comes of one that is not known yet. */
+async function interfaceNames({ can }: OpenPort): Promise<(index: number) => string | undefined> {
+  if (can.linkType !== "LINUX_SLL2") return () => undefined;
+  const { listLinks } = await import("../../linux/netlink.js");
+  const names = new Map<number, string | undefined>();
+  return (index) => {
+    if (!names.has(index)) {
+      names.set(index, undefined); // perhaps one of another machine's
+      for (const link of listLinks()) names.set(link.index, link.name);
+    }
+    return names.get(index);
+  };
 }
 
 function unlessAborted(until: AbortSignal): (error: unknown) => void {
