@@ -347,6 +347,44 @@ test("a packet begins at the sum of both parts of its address, and frames taken 
   throwFault(arena, burst, kernels.burstRelease(burst, 0));
 });
 
+test("a packet of several pieces goes out whole or not at all", () => {
+  const arena = createArenaMemory();
+  const { u32, kernels } = arena;
+  const { queue, rings } = makeQueue(arena);
+  const burst = createBurst(arena, 16);
+  const free = freeFrames(arena);
+  const frames = Array.from({ length: 3 }, () => kernels.takeFrame() >>> 0);
+  const held = () => frames.map((frame) => kernels.holds(frame));
+  const [first, second, third] = frames.map((frame) => [frame + 64, 60] as const);
+  appendPacket(arena, burst, [first, second, third].flat());
+  const piece = (index: number) => u32[(burst + BURST_DESCS) >>> 2] + index * DESC_SIZE;
+
+  u32[piece(2) >>> 2] = 0; // no frame's
+  assert.throws(() => throwFault(arena, burst, kernels.xdpSend(queue, burst, 0, 17, 0)), {
+    code: "ERR_FRAME",
+  });
+  assert.deepEqual(held(), [1, 1, 1], "all of it stays here");
+  assert.equal(u32[rings[1] >>> 2], 0, "nothing stands in the transmit ring");
+  u32[piece(2) >>> 2] = third[0];
+  assert.equal(kernels.xdpSend(queue, burst, 0, 1, 0), 0, "of more pieces than the port takes");
+  assert.equal(kernels.xdpSend(queue, burst, 0, 17, 0), 1);
+  assert.deepEqual(held(), [0, 0, 0]);
+  assert.deepEqual(
+    [...u32.subarray((rings[1] + 192) >>> 2, (rings[1] + 192 + 3 * DESC_SIZE) >>> 2)],
+    [first[0], 0, 60, 1, second[0], 0, 60, 1, third[0], 0, 60, 0],
+  );
+  throwFault(arena, burst, kernels.burstRelease(burst, 0));
+
+  const others = Array.from({ length: 3 }, () => [kernels.takeFrame() >>> 0, 60] as const);
+  appendPacket(arena, burst, others.flat());
+  u32[(piece(1) + DESC_LEN) >>> 2] = 0;
+  assert.equal(kernels.xdpSend(queue, burst, 0, 17, 0), 1);
+  assert.equal(arena.f64[(queue + XDP_RUNTS) >>> 3], 1, "AF_XDP chokes on a piece with nothing in it");
+  assert.equal(u32[rings[1] >>> 2], 3);
+  assert.equal(freeFrames(arena), free - 3, "its frames are free");
+  throwFault(arena, burst, kernels.burstRelease(burst, 0));
+});
+
 test("packets of one shared frame go out and come back by the run, and no completion more than went out is believed", () => {
   const arena = createArenaMemory();
   const { u32, u64, kernels } = arena;

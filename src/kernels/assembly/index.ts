@@ -17,6 +17,7 @@ export {
   takeFrame,
   takeFrames,
 } from "./arena";
+export { burstBytes, burstCount, burstQueueRun, burstRelease, burstVerdict } from "./burst";
 export { walkPcap } from "./capture-pcap";
 export { walkPcapng } from "./capture-pcapng";
 export { summarizeBurst } from "./capture-summary";
@@ -55,20 +56,7 @@ export {
 export { packetRingFill, packetRingTaken } from "./packet-ring";
 export { packetBuild } from "./packet-send";
 export { burstRepeat } from "./repeat";
-export {
-  burstBytes,
-  burstCount,
-  burstQueueRun,
-  burstRelease,
-  burstVerdict,
-  ringCommit,
-  ringCount,
-  ringFault,
-  ringReceive,
-  ringRelease,
-  ringSend,
-  ringSpace,
-} from "./ring";
+export { ringCommit, ringCount, ringFault, ringReceive, ringRelease, ringSend, ringSpace } from "./ring";
 export { rssHash, rssSteer } from "./rss";
 export { scatterFrames, scatterPackets, scatterPackets } from "./scatter";
 export { packetFragment, packetSegment } from "./segment";

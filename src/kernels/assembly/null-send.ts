@@ -27,10 +27,11 @@ import {
   VERDICT_PASS,
 } from "../structs";
 import { frameShift, loadedMagazine, makeRoom, plainFrames, releaseFrame, soleWord, wordOf } from "./arena";
+import { burstClear } from "./burst";
 import { ordinary, rewrite } from "./edge";
 import { Frame2048, Frame4096, pin, singles, VECTOR } from "./four";
 import { endAmong } from "./packet";
-import { burstClear, descriptorFault } from "./ring";
+import { descriptorFault } from "./ring";
 
 /**
  * Frees the packets with verdict PASS from number `first` on, marks them VERDICT_MOVED and counts packets and bytes

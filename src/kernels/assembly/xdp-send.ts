@@ -15,8 +15,6 @@ import {
   EDGE_FINISHES,
   EDGE_MOST,
   EDGE_REWRITES,
-  FAULT_DANGLING,
-  FAULT_OWNER,
   MAGAZINE_CAPACITY,
   MAGAZINE_COUNT,
   MAGAZINE_ENTRIES,
@@ -57,9 +55,10 @@ import {
   soleWord,
   wordOf,
 } from "./arena";
+import { burstClear } from "./burst";
 import { ordinary, rewrite } from "./edge";
 import { endAmong } from "./packet";
-import { burstClear, descriptorFault, ringCommit, ringCount, ringRelease, ringSpace } from "./ring";
+import { putPacket, ringCommit, ringCount, ringRelease, ringSpace } from "./ring";
 import { count } from "./xdp";
 
 const ETHERNET_HEADER: u32 = 14;
@@ -152,29 +151,17 @@ export function xdpSend(queue: u32, burst: u32, first: u32, fragments: u32, edge
       }
       rewrite(edge, load<u32>(descs + start * DESC_SIZE, DESC_ADDR));
     }
-    let wrong: u32 = 0;
-    let runt = load<u32>(descs + start * DESC_SIZE, DESC_LEN) < ETHERNET_HEADER;
-    let index = start;
-    for (; index < end; index++) {
-      const at = descs + index * DESC_SIZE;
-      wrong = descriptorFault(at);
-      if (wrong == 0 && ((load<u32>(at, DESC_OPTIONS) & CONTINUED) != 0) != index + 1 < end)
-        wrong = FAULT_DANGLING;
-      if (wrong == 0 && !moveFrame(load<u32>(at, DESC_ADDR) >> frameShift, self, owner)) wrong = FAULT_OWNER;
-      if (wrong != 0) break;
-      if (load<u32>(at, DESC_LEN) == 0) runt = true;
-      const slot = entries + ((local + (index - start)) & mask) * DESC_SIZE;
-      store<u64>(slot, load<u64>(at, DESC_ADDR), DESC_ADDR);
-      store<u64>(slot, load<u64>(at, DESC_LEN), DESC_LEN);
+    const wrong = putPacket(descs, start, end, owner, entries, mask, local);
+    if (wrong != 0) {
+      result = wrong;
+      break;
     }
-    if (wrong != 0 || runt) {
-      for (let back = start; back < index; back++)
-        moveFrame(load<u32>(descs + back * DESC_SIZE, DESC_ADDR) >> frameShift, owner, self);
-      if (wrong != 0) {
-        result = -(<i32>((index << 8) | wrong));
-        break;
+    if (isRunt(descs, start, end)) {
+      for (let index = start; index < end; index++) {
+        const place = load<u32>(descs + index * DESC_SIZE, DESC_ADDR);
+        moveFrame(place >> frameShift, owner, self);
+        releaseFrame(place);
       }
-      for (let back = start; back < end; back++) releaseFrame(load<u32>(descs + back * DESC_SIZE, DESC_ADDR));
       store<u8>(meta, VERDICT_MOVED, META_VERDICT);
       count(queue, XDP_RUNTS, 1);
       continue;
@@ -196,6 +183,14 @@ export function xdpSend(queue: u32, burst: u32, first: u32, fragments: u32, edge
   }
   if (edge != 0 && taken == packets) burstClear(burst);
   return result;
+}
+
+/** A linear part too short for an Ethernet header, or a piece with nothing in it: AF_XDP chokes on either. */
+function isRunt(descs: u32, start: u32, end: u32): bool {
+  if (load<u32>(descs + start * DESC_SIZE, DESC_LEN) < ETHERNET_HEADER) return true;
+  for (let index = start + 1; index < end; index++)
+    if (load<u32>(descs + index * DESC_SIZE, DESC_LEN) == 0) return true;
+  return false;
 }
 
 /** Takes back the frames of what was completed; says how many. */
