@@ -30,9 +30,9 @@ export function addDemoCommand(program: Command): void {
   program
     .command("demo")
     .description(
-      "Gather and verify gigabytes of shuffled, doubled and thinned datagrams; no root, no second machine.",
+      "gather and verify gigabytes of shuffled, doubled and thinned datagrams; no root, no second machine",
     )
-    .option("--json", "one object on standard output at the end")
+    .option("--json", "print the figures as one JSON array")
     .addHelpText("after", "\nExample:\n  millrace demo")
     .action(runDemo);
 }

@@ -10,7 +10,7 @@ import { stopOnSignals, tellProgress } from "./session.js";
 export function addGatherCommand(program: Command): void {
   program
     .command("gather")
-    .description("Make contiguous chunks of the pieces that UDP datagrams carry, and send them on.")
+    .description("make contiguous chunks of the pieces that UDP datagrams carry, and send them on")
     .requiredOption("--from <locator>", "where packets come from; several carry the same stream", repeated)
     .requiredOption("--to <locator>", "file:NAME, file:frame-%08d.raw, - or a port")
     .requiredOption("--layout <name|file>", "how datagrams are cut: a shipped layout or FILE.json")
@@ -18,19 +18,19 @@ export function addGatherCommand(program: Command): void {
     .option("--filter <expression>", "only packets that match, in the language of pcap-filter(7)")
     .option("--udp-port <port>", "only datagrams to this UDP port", wholeNumber(1))
     .option("--chunk-size <bytes>", "cut what has no end of its own, or too late a one", bytes)
-    .option("--window <datagrams>", "how many are waited for, by sequence (default 64)", wholeNumber(1))
-    .option("--open <chunks>", "chunks under way a stream, by offset (default 4)", wholeNumber(1))
-    .option("--timeout <ms>", "without progress, until the waiting ends (default 100)", wholeNumber(1))
+    .option("--window <datagrams>", "how many are waited for, by sequence (default: 64)", wholeNumber(1))
+    .option("--open <chunks>", "chunks under way a stream, by offset (default: 4)", wholeNumber(1))
+    .option("--timeout <ms>", "without progress, until the waiting ends (default: 100)", wholeNumber(1))
     .option("--gap <what>", "zero fills, skip joins, drop drops the chunk", oneOf("zero", "skip", "drop"))
     .option("--linked", "copy nothing: a chunk is the list of payload slices")
     .option("--swap <bits>", "reverse the bytes of each word", oneOf("16", "32", "64"))
     .option("--transform <module>", "a module that exports transform(chunk)")
     .option("--header <template>", "headers before each datagram: 'eth(dst=…)/ipv4(dst=…)/udp(dport=…)'")
-    .option("--datagram-size <bytes>", "data a datagram, where the sink sends packets (default 1440)", bytes)
+    .option("--datagram-size <bytes>", "data a datagram, where the sink sends packets (default: 1440)", bytes)
     .option("--rate <rate>", "pace what is sent: 900mbit, 10kpps")
     .option("--count <chunks>", "end after so many", wholeNumber(1))
     .option("--duration <seconds>", "end after so long", seconds)
-    .option("--max-streams <n>", "streams kept apart (default 1024)", wholeNumber(1))
+    .option("--max-streams <n>", "streams kept apart (default: 1024)", wholeNumber(1))
     .option("--max-bytes <bytes>", "memory for chunks", bytes)
     .option("--checksum", "sum each chunk in the pass that copies it")
     .option(
@@ -38,7 +38,7 @@ export function addGatherCommand(program: Command): void {
       "spread the streams over so many; %w in --to is the worker's number",
       wholeNumber(1),
     )
-    .option("--json", "one object on standard output at the end")
+    .option("--json", "print the report as one JSON object")
     .option("--interval <seconds>", "report meanwhile, too", seconds)
     .addHelpText(
       "after",

@@ -7,19 +7,19 @@ import { runProgram } from "./failure.js";
 /** Every command, one line each, by its name and its file. Only the one that is called is loaded, beside the first. */
 const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void>>> = {
   gather: async () => (await import("./gather.js")).addGatherCommand,
-  demo: async () => (await import("./demo.js")).addDemoCommand,
   scatter: async () => (await import("./scatter.js")).addScatterCommand,
-  forward: async () => (await import("./forward.js")).addForwardCommand,
-  ports: async () => (await import("./ports.js")).addPortsCommand,
-  doctor: async () => (await import("./doctor.js")).addDoctorCommand,
-  filter: async () => (await import("./filter.js")).addFilterCommand,
   capture: async () => addCaptureCommand,
-  replay: async () => (await import("./replay.js")).addReplayCommand,
+  forward: async () => (await import("./forward.js")).addForwardCommand,
   generate: async () => (await import("./generate.js")).addGenerateCommand,
+  replay: async () => (await import("./replay.js")).addReplayCommand,
   info: async () => (await import("./info.js")).addInfoCommand,
   convert: async () => (await import("./convert.js")).addConvertCommand,
-  trace: async () => (await import("./trace.js")).addTraceCommand,
+  filter: async () => (await import("./filter.js")).addFilterCommand,
   layout: async () => (await import("./layout.js")).addLayoutCommand,
+  ports: async () => (await import("./ports.js")).addPortsCommand,
+  doctor: async () => (await import("./doctor.js")).addDoctorCommand,
+  trace: async () => (await import("./trace.js")).addTraceCommand,
+  demo: async () => (await import("./demo.js")).addDemoCommand,
 };
 
 const { version } = JSON.parse(readFileSync(new URL("../../../package.json", import.meta.url), "utf8")) as {
@@ -27,7 +27,7 @@ const { version } = JSON.parse(readFileSync(new URL("../../../package.json", imp
 };
 const program = new Command("millrace")
   .description(
-    "Zero-copy packet I/O: capture, gather, filter, rewrite and send packets by moving descriptors.",
+    "zero-copy packet I/O: capture, gather, filter, rewrite and send packets by moving descriptors",
   )
   .version(version);
 

@@ -26,19 +26,19 @@ interface Flags {
 export function addScatterCommand(program: Command): void {
   program
     .command("scatter")
-    .description("Send a file as datagrams of a layout: the inverse of gather.")
+    .description("send a file as datagrams of a layout: the inverse of gather")
     .requiredOption("--from <file>", "a file, or - for standard input")
     .requiredOption("--to <locator>", "the port that sends, as udp://10.0.0.2:5004")
     .requiredOption("--layout <name|file>", "how datagrams are cut: a shipped layout or FILE.json")
     .option("--variant <case>", "the case of the layout that is sent, by its name, as extended of gvsp")
     .option("--parameter <name=number>", "a parameter of the layout", namedNumber)
     .option("--field <name=number>", "the value of one of the layout's fields", namedNumber)
-    .option("--chunk-size <bytes>", "bytes of the file in one chunk (default 1M)", bytes)
-    .option("--datagram-size <bytes>", "bytes of a full datagram (default 1440)", bytes)
+    .option("--chunk-size <bytes>", "bytes of the file in one chunk (default: 1M)", bytes)
+    .option("--datagram-size <bytes>", "bytes of a full datagram (default: 1440)", bytes)
     .option("--header <template>", "headers before each datagram: 'eth(dst=…)/ipv4(dst=…)/udp(dport=…)'")
     .option("--rate <rate>", "pace what is sent: 900mbit, 10kpps")
     .option("--repeat <n>", "send the file so many times", wholeNumber(1))
-    .option("--json", "one object on standard output at the end")
+    .option("--json", "print the report as one JSON object")
     .option("--interval <seconds>", "report meanwhile, too", seconds)
     .addHelpText(
       "after",

@@ -4,6 +4,7 @@ import { type ArenaMemory, shareArena } from "../memory/arena.js";
 import { sweepWorker } from "../memory/owners.js";
 import { freeRegionBytes } from "../memory/region.js";
 import { parseLocator } from "../ports/locator.js";
+import { readPacketLocator, usualRingBytes } from "../ports/packet/options.js";
 import { sweepAttachments } from "../ports/xdp/directory.js";
 import { defaultArena, memoryOf } from "./arena.js";
 import { createDistributor, type Distributor } from "./distribute.js";
@@ -167,12 +168,13 @@ function nameFor(
 
 /** What gives each worker a packet: ring as large as the others', where the arena has no room for the usual ones. */
 function ringShare(memory: ArenaMemory, locator: string, count: number): string {
-  const { kind, parameters } = parseLocator(locator);
-  const each = Math.floor(freeRegionBytes(memory) / 2 / count / 1024);
-  return kind !== "packet" || parameters.has("buffer") || each >= USUAL_RING_KIB ? "" : `&buffer=${each}`;
+  const parsed = parseLocator(locator);
+  if (parsed.kind !== "packet") return "";
+  const { buffer, delay } = readPacketLocator(parsed);
+  const each = freeRegionBytes(memory) / 2 / count;
+  const enough = buffer !== undefined || each >= usualRingBytes(memory.buffer.byteLength, delay);
+  return enough ? "" : `&buffer=${Math.floor(each / 1024)}`;
 }
-/** Of packet: without buffer=. */
-const USUAL_RING_KIB = 8192;
 
 function startMember(seed: WorkerSeed, onDeath: (member: Member) => void): Member {
   const thread = new Worker(new URL("./worker-entry.js", import.meta.url), { workerData: seed });

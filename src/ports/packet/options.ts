@@ -1,4 +1,5 @@
 import { MillraceError } from "../../errors.js";
+import { DEFAULT_BYTES } from "../../memory/arena.js";
 import { checkParameters, type Locator, numberParameter } from "../locator.js";
 
 /** How packets are spread over the sockets of a fanout group (PACKET_FANOUT_… of linux/if_packet.h). */
@@ -51,6 +52,14 @@ export function readPacketLocator(locator: Locator): PacketOptions {
     bypass: choice(locator, "bypass", ["0", "1"], "0") === "1",
     hardwareTime: choice(locator, "timestamps", ["software", "hardware"], "software") === "hardware",
   };
+}
+
+/**
+ * Bytes of the ring without buffer=: a 32nd of the arena, a 16th where packets may wait for others, and no more than in
+ * the default arena.
+ */
+export function usualRingBytes(arenaBytes: number, delay: number): number {
+  return Math.min(DEFAULT_BYTES, arenaBytes) / (delay > 0 ? 16 : 32);
 }
 
 /** `all`, or addresses as 01:00:5e:01:01:01 with commas between them. */

@@ -29,7 +29,7 @@ import type { ArenaMemory } from "../../memory/arena.js";
 import { freeRegionBytes } from "../../memory/region.js";
 import { closeInbox, createInbox, createRegions, type Regions, setAddress, setWords } from "../messages.js";
 import type { LinkType } from "../port.js";
-import type { PacketOptions } from "./options.js";
+import { type PacketOptions, usualRingBytes } from "./options.js";
 
 export interface PacketReceiver {
   /** Offset of the TPACKET_ structure, with its counters. */
@@ -118,13 +118,11 @@ interface RingPlace {
 }
 
 /**
- * Without buffer= a 32nd of the arena, a 16th for blocks, but never more than half of what others have left of its
- * regions: several ports on one arena get rings one smaller than the other, and none is refused.
+ * Without buffer= the usual size, but never more than half of what others have left of the arena's regions: several ports on one arena get rings one smaller than the other, and none is refused.
  */
 function takeRing(arena: ArenaMemory, regions: Regions, mtu: number, options: PacketOptions): RingPlace {
   const { buffer, delay } = options;
-  const share = delay > 0 ? 16 : 32;
-  const usual = Math.min(2 ** 28 / share, arena.buffer.byteLength / share);
+  const usual = usualRingBytes(arena.buffer.byteLength, delay);
   for (let wanted = buffer ?? Math.min(usual, freeRegionBytes(arena) / 2); ; wanted /= 2) {
     const ring = ringFor(wanted, mtu, delay);
     const bytes = ring.blocks * ring.blockSize;
