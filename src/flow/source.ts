@@ -51,6 +51,8 @@ export function createSource(
   const burst = createBurst(arena, BURST_DESCRIPTORS);
   const tally = createTally(arena);
   const { kernels } = arena;
+  // What is handed over late anyway is not there sooner for being looked for.
+  const looksAgain = wait === "busy" || (wait === "adaptive" && driver.mark === undefined);
   let turnStarted = performance.now();
   let polls = 0;
   let ready = 0; // packets that wait() has received already
@@ -105,7 +107,7 @@ export function createSource(
       signal.throwIfAborted();
       if (state !== "open") return;
       source.release();
-      if (wait !== "interrupt") {
+      if (looksAgain) {
         for (let spin = 0; spin < SPINS; spin++) {
           if (look()) return;
           if ((spin & 7) === 7 && performance.now() - turnStarted > TURN_BUDGET_MS) break;

@@ -122,4 +122,5 @@ export const TPACKET_MALFORMED = 72; // u64, dropped: the ring contradicts itsel
 export const TPACKET_OVERSIZE = 80; // u64, dropped: more pieces than an empty burst takes
 export const TPACKET_HELD = 88; // u32, V3: units before TPACKET_UNIT that tpacketRecord() has named packets of
 export const TPACKET_OPENED = 96; // u64, V3: packets of the blocks that were opened
+export const TPACKET_TOUCHED = 104; // u32, written: what was read for the caches' sake
 export const TPACKET_SIZE = 128;

@@ -42,6 +42,7 @@ import {
   ADDRESSES,
   add,
   COOKED,
+  fetchStretch,
   nextUnit,
   PACKET_OUTGOING,
   releaseUnits,
@@ -63,9 +64,6 @@ const OVERHEAD: u32 = 128;
 /** Entries that are fetched at once, where they lie farther apart than the processor fetches ahead by itself. */
 const GROUP: u32 = 16;
 const FAR: u32 = 512;
-/** Where they lie closer, bytes that are fetched at once, and then walked out of the first-level cache. */
-const STRETCH: u32 = 8192;
-const LINE: u32 = 64;
 const SHORTEST: u32 = 16;
 
 let base: u64 = 0;
@@ -267,10 +265,7 @@ export function tpacketRecord(state: u32, output: u32, records: u32, most: u32):
     let fetched = at; // as far as stretches were
     let ahead: u32 = 0; // entries that were fetched
     while (left != 0) {
-      if (at >= fetched && stride < FAR) {
-        fetched = min(size, at + STRETCH);
-        for (let line = at & ~(LINE - 1); line < fetched; line += LINE) touched += load<u32>(block + line);
-      }
+      if (at >= fetched && stride < FAR) fetched = fetchStretch(state, block, at, size);
       // The last entry names no next one, and those near the end of a block may lack room.
       if (stride < FAR && longest >= SHORTEST && left > 1 && at <= size - FAR && to < end) {
         const room = (end - to) / (longest + OVERHEAD);

@@ -33,6 +33,7 @@ import {
   TPACKET_PACKETS,
   TPACKET_RING,
   TPACKET_STARVED,
+  TPACKET_TOUCHED,
   TPACKET_TRUNCATED,
   TPACKET_UNIT,
   TPACKET_UNIT_SIZE,
@@ -45,10 +46,10 @@ import { readVnet } from "./vnet";
 
 export const STATUS_USER: u32 = 1;
 const STATUS_COPY: u32 = 2;
-const STATUS_CSUM_NOT_READY: u32 = 8;
+export const STATUS_CSUM_NOT_READY: u32 = 8;
 export const STATUS_VLAN_VALID: u32 = 0x10;
 const STATUS_VLAN_TPID_VALID: u32 = 0x40;
-const STATUS_CSUM_VALID: u32 = 0x80;
+export const STATUS_CSUM_VALID: u32 = 0x80;
 const V2_HEADER: u32 = 32; // struct tpacket2_hdr; struct sockaddr_ll follows
 export const V3_HEADER: u32 = 48; // struct tpacket3_hdr; struct sockaddr_ll follows
 export const SLL_PACKET_TYPE: u32 = 10;
@@ -227,6 +228,19 @@ export function append(state: u32, burst: u32): bool {
   add(state, TPACKET_PACKETS, 1);
   add(state, TPACKET_BYTES, total);
   return true;
+}
+
+/** Bytes that are fetched at once, and then walked out of the first-level cache. */
+const STRETCH: u32 = 8192;
+const LINE: u32 = 64;
+
+/** Fetches a stretch of a block from the entry at `at` on, since walking waits at each; returns where it ends. */
+export function fetchStretch(state: u32, block: u32, at: u32, size: u32): u32 {
+  const end = min(size, at + STRETCH);
+  let sum: u32 = 0;
+  for (let line = at & ~(LINE - 1); line < end; line += LINE) sum += load<u32>(block + line);
+  store<u32>(state, sum, TPACKET_TOUCHED); // unused, the reads would be optimized away
+  return end;
 }
 
 /** Gives the kernel back what tpacketRecord() has been through. */

@@ -137,13 +137,13 @@ function takeRing(arena: ArenaMemory, regions: Regions, mtu: number, options: Pa
 
 /**
  * Slots (TPACKET_V2) where no packet may wait, else blocks (TPACKET_V3): of a large ring that is seldom handed over
- * four or a few more, since each wakes its reader; many where a reader that is late must not find all handed over.
+ * three to five, since each wakes its reader; many where a reader that is late must not find all handed over.
  */
 function ringFor(wanted: number, mtu: number, delay: number): PacketRing {
   const page = 1 << REGION_PAGE_SHIFT;
   if (delay > 0) {
-    const quarter = 2 ** Math.floor(Math.log2(wanted / 4));
-    const blockSize = delay < LONG_DELAY ? BLOCK : Math.max(BLOCK, Math.min(LARGEST_BLOCK, quarter));
+    const third = 2 ** Math.floor(Math.log2(wanted / 3));
+    const blockSize = delay < LONG_DELAY ? BLOCK : Math.max(BLOCK, Math.min(LARGEST_BLOCK, third));
     const blocks = Math.max(2, Math.floor(wanted / blockSize));
     return { blocks, blockSize, frameSize: 0, delay };
   }
