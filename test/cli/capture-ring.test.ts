@@ -6,8 +6,9 @@ import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
-import { MAIN } from "../kit/lan.js";
+import { MAIN, packetsAt } from "../kit/lan.js";
 import { makeNamespaces, makeVeth, runIn, startIn } from "../kit/netns.js";
+import { until } from "../kit/until.js";
 
 function folder(t: TestContext): string {
   const path = mkdtempSync(join(tmpdir(), "millrace-ring-"));
@@ -154,6 +155,26 @@ test("what this host sends is marked as outgoing, short or long", async (t) => {
     rows.map(([, , length]) => Number(length)),
     [52, 1042].flatMap((length) => Array.from({ length: 20 }, () => length)),
   );
+});
+
+test("a signal ends it with what had come until then, while more comes", async (t) => {
+  const lan = pair(t, 1500);
+  if (lan === undefined) return;
+  const file = join(folder(t), "out.pcapng");
+  const capture = await start(t, lan.b, ...millrace("-w", file));
+  const traffic = ["generate", "packet:e0", "--template", PLAIN, "--size", "imix", "--rate", "5kpps"];
+  const generator = startIn(t, lan.a, process.execPath, MAIN, ...traffic);
+  await until("5,000 packets have come", () => packetsAt(lan.b, "e0").rx >= 5000);
+  const before = packetsAt(lan.b, "e0").rx;
+  capture.child.kill("SIGINT");
+  const { status, said } = await capture.end();
+  generator.kill("SIGINT");
+  assert.equal(status, 0, said);
+  const [captured, received, dropped] = [...said.matchAll(/^(\d+) packets/gm)].map(([, count]) => +count);
+  assert.ok(captured >= before, `${captured} of ${before} packets are in the file`);
+  assert.deepEqual([received, dropped], [captured, 0]);
+  assert.deepEqual(infoOf(file).packets, captured);
+  assert.equal(infoOf(file).fault, undefined);
 });
 
 test("a buffer larger than the usual arena has room for is made room for", async (t) => {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import fc from "fast-check";
 import {
   CHECKSUM_MASK,
   CHECKSUM_PARTIAL,
@@ -48,6 +49,54 @@ for (const delay of [0, 20])
     assert.deepEqual(source.counters().received, sink.counters().transmitted);
     assert.equal(source.counters().dropped.kernel, 0);
   });
+
+test("short frames in any mixture come out of blocks byte for byte, however many fit", async (t) => {
+  const names = pair(t);
+  if (names === undefined) return;
+  const { open, send, receive } = bench(t);
+  const source = await open("packet:vb?delay=5", "in", names.two);
+  const sink = await open("packet:va", "out", names.one);
+  // Around the lengths at which the walk over a block goes another way: 48, 64 and 256 bytes; runs of one, and all alike.
+  const length = fc.oneof(
+    { weight: 4, arbitrary: fc.integer({ min: 20, max: 300 }) },
+    fc.integer({ min: 20, max: 1514 }),
+    fc.constant(60),
+  );
+  const one = fc.record({ length, tag: fc.option(fc.integer({ min: 1, max: 4000 }), { freq: 6 }) });
+  const alike = fc
+    .tuple(one, fc.integer({ min: 1, max: 200 }))
+    .map(([what, times]) => Array(times).fill(what));
+  const mixture = fc.array(
+    fc.oneof(
+      one.map((what) => [what]),
+      alike,
+    ),
+    { minLength: 1, maxLength: 40 },
+  );
+  let sent = 0;
+  await fc.assert(
+    fc.asyncProperty(mixture, fc.integer({ min: 1, max: 300 }), async (runs, capacity) => {
+      const frames = (runs.flat() as { length: number; tag: number | null }[]).map(
+        ({ length, tag }, index) => (tag === null ? frame(length, index) : frame(length, index, tag)),
+      );
+      sent += frames.length;
+      await send(sink, frames, { pieces: 1000 });
+      const got = await receive(source, frames.length, { capacity });
+      assert.deepEqual(
+        got.map(({ bytes }) => new Uint8Array(bytes)),
+        frames,
+      );
+      for (const { bytes, meta } of got) {
+        assert.equal(meta.getUint32(META_WIRE_LENGTH, true), bytes.length);
+        assert.ok(Math.abs(meta.getFloat64(META_SECONDS, true) - Date.now() / 1000) < 600);
+      }
+    }),
+    { numRuns: 60 },
+  );
+  assert.deepEqual(source.counters().received, sink.counters().transmitted);
+  assert.equal(packetsAt(names.two, "vb").rx, sent);
+  assert.equal(source.counters().dropped.kernel, 0);
+});
 
 test("TCP and UDP of two hosts run across, super-frames, unfinished checksums and all", async (t) => {
   const names = makeNamespaces(t, "left", "mill", "right");
