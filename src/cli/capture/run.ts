@@ -41,7 +41,7 @@ const RING_DELAY = 1000;
 /** The same where the file, or the capture, ends at a time or with a packet. */
 const SHORT_DELAY = 400;
 /** Of the kernel's ring, for packets that go to a file. */
-const RING_KIB = 65_536;
+const RING_KIB = 98_304;
 /** Bytes of the arena's regions beside a ring or a mapped file: blocks of output, bursts, tables. */
 const BESIDE_RING = 16 * 2 ** 20;
 /** Bytes of an arena's frames beside such regions. */

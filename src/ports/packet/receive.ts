@@ -60,7 +60,7 @@ export function frameLimit(linkType: PacketLink["linkType"], mtu: number): numbe
 }
 
 const BLOCK = 256 * 1024; // TPACKET_V3: holds a super-frame of 64 KiB
-const LARGEST_BLOCK = 16 * 2 ** 20;
+const LARGEST_BLOCK = 32 * 2 ** 20;
 const LONG_DELAY = 100; // milliseconds
 const SLOT_OVERHEAD = 128; // tpacket2_hdr, sockaddr_ll, virtio_net_hdr, link header and a VLAN tag, aligned
 const LEAST = 2 * BLOCK;
