@@ -190,6 +190,14 @@ function interfaceFindings(one: InterfaceInfo): Finding[] {
         `on the other end of ${link.name}: sudo ethtool -K PEER tx off gro off`,
       ),
     );
+  else if (xdp?.native && one.hostForbidsNative)
+    findings.push(
+      limited(
+        about,
+        "its host leaves checksums and segments unfinished and cannot be told not to, so the driver refuses native XDP: xdp: works in generic mode",
+        "on the host: -device virtio-net-pci,ctrl_guest_offloads=on (QEMU), or guest_csum=off with the other guest_* offloads; else use packet:",
+      ),
+    );
   else if (xdp !== undefined && !xdp.native)
     findings.push(
       limited(

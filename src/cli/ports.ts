@@ -44,7 +44,7 @@ function toJson(one: InterfaceInfo) {
   return {
     ...{ name, index, driver, bus, kind, address, mtu, up, running, promiscuous, numa, offloads },
     queues: { rx: queuesOf(one), most: one.channels?.most },
-    xdp: { ...xdp, attached: link.xdp },
+    xdp: { ...xdp, hostForbidsNative: one.hostForbidsNative, attached: link.xdp },
   };
 }
 
@@ -61,13 +61,15 @@ function toText(one: InterfaceInfo): string[] {
   ];
 }
 
-function xdpText({ xdp, link }: InterfaceInfo): string {
+function xdpText({ xdp, link, hostForbidsNative }: InterfaceInfo): string {
   const modes =
     xdp === undefined
       ? "the kernel does not say (it is older than 6.3)"
-      : xdp.native
-        ? `native${xdp.zeroCopy ? ", zero-copy" : ", copy"}${xdp.fragments ? ", multi-buffer" : ""}; generic`
-        : "generic, copy";
+      : xdp.native && hostForbidsNative
+        ? "generic, copy; not native, which needs a host that lets its guests turn offloads off"
+        : xdp.native
+          ? `native${xdp.zeroCopy ? ", zero-copy" : ", copy"}${xdp.fragments ? ", multi-buffer" : ""}; generic`
+          : "generic, copy";
   return link.xdp === undefined
     ? modes
     : `${modes}; program ${link.xdp.program} is attached (${link.xdp.mode})`;

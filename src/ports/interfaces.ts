@@ -13,6 +13,8 @@ export interface InterfaceInfo {
   readonly channels: Channels | undefined;
   /** undefined: the kernel is too old to say (before 6.3). */
   readonly xdp: XdpFeatures | undefined;
+  /** True for a virtio card that has native XDP, and whose host keeps it from being used. */
+  readonly hostForbidsNative: boolean;
   /** Offloads that are on, as `ethtool -k` names them, of those that matter to packets. */
   readonly offloads: readonly string[];
   /** NUMA node of the card; undefined where there is none. */
@@ -44,10 +46,29 @@ export function listInterfaces(): InterfaceInfo[] {
       bus: driver?.bus ?? "",
       channels: orUndefined(() => readChannels(link.name)),
       xdp: orUndefined(() => xdpFeatures(link.index)),
+      hostForbidsNative: driver?.name === "virtio_net" && forbidsNative(virtioFeatures(link.name)),
       offloads: [...new Set(names.map(([, name]) => name))],
       numa: numaNode(link.name),
     };
   });
+}
+
+/** VIRTIO_NET_F_: what the host leaves unfinished for the guest, and whether the guest can have it stop (virtio 1.2, 5.1.3). */
+const CTRL_GUEST_OFFLOADS = 2;
+const GUEST_OFFLOADS: readonly number[] = [1, 7, 8, 9, 10, 54, 55]; // CSUM, TSO4, TSO6, ECN, UFO, USO4, USO6
+
+/** Whether virtnet_xdp_set() of Linux's driver refuses a program: `features` as sysfs has them, a digit a bit. */
+export function forbidsNative(features: string): boolean {
+  const has = (bit: number) => features[bit] === "1";
+  return !has(CTRL_GUEST_OFFLOADS) && GUEST_OFFLOADS.some(has);
+}
+
+function virtioFeatures(name: string): string {
+  try {
+    return readFileSync(`/sys/class/net/${name}/device/features`, "utf8");
+  } catch {
+    return ""; // another network namespace's, or no sysfs
+  }
 }
 
 /** Queues in use, receive side. */

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { test } from "node:test";
+import { forbidsNative } from "../../src/ports/interfaces.js";
 import { ip, makeNamespaces, makeVeth, runIn, startIn } from "../kit/netns.js";
 
 const MAIN = new URL("../../lib/millrace.js", import.meta.url).pathname;
@@ -134,6 +135,16 @@ test("doctor says how much locked memory is wanted where the limit is too low", 
   };
   assert.match(says(""), /^limited: RLIMIT_MEMLOCK is 65536 bytes: .* 234881024 bytes by default$/);
   assert.match(says(",+ipc_lock"), /^ok: CAP_IPC_LOCK held/);
+});
+
+test("a virtio card whose host does not let its offloads be turned off is known by its feature bits", () => {
+  const features = (...bits: readonly number[]) =>
+    Array.from({ length: 128 }, (_, bit) => (bits.includes(bit) ? "1" : "0")).join("");
+  // A card of Firecracker's, on which Linux 6.18 answers EOPNOTSUPP to native mode; then QEMU's of test/vm.
+  assert.equal(forbidsNative(features(0, 1, 5, 7, 8, 10, 11, 12, 14, 15, 29, 32)), true);
+  assert.equal(forbidsNative(features(0, 1, 2, 5, 7, 8, 9, 10, 11, 12, 14, 15, 17, 28, 29, 32)), false);
+  assert.equal(forbidsNative(features(0, 5, 11, 12, 32)), false);
+  assert.equal(forbidsNative(""), false);
 });
 
 test("doctor sees an XDP program that is attached, and says how to be rid of it", async (t) => {
