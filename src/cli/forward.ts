@@ -126,16 +126,19 @@ const PRIVILEGED: ReadonlySet<string> = new Set(["xdp", "packet", "tap"]);
 
 /** The report of all workers, with that of each beside it. */
 function workersObject({ report, workers }: WorkersOutcome): object {
-  const each = workers.map(({ report, failure, frames }) => ({
+  const each = workers.map(({ report, complete, failure, frames }) => ({
     report: report ?? null,
+    ...(complete ? {} : { complete }),
     ...(failure === undefined ? {} : { failure: (failure as Error).message, framesTakenBack: frames }),
   }));
   return { ...report, workers: each };
 }
 
 function workerLines({ workers }: WorkersOutcome): string[] {
-  const line = ({ report, failure, frames }: WorkerOutcome) => {
-    const ended = failure === undefined ? "" : `; it died, ${frames} frames of its own were taken back`;
+  const line = ({ report, complete, failure, frames }: WorkerOutcome) => {
+    const counted = complete ? "" : "; it was counted for the last time up to a second before";
+    const ended =
+      failure === undefined ? "" : `; it died, ${frames} frames of its own were taken back${counted}`;
     if (report === undefined) return `no report${ended}`;
     const dropped = Object.values(report.dropped).reduce((sum, packets) => sum + packets, 0);
     return `${count(report.received.packets)} packets received, ${count(report.transmitted.packets)} transmitted, ${count(dropped)} dropped${ended}`;

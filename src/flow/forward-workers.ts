@@ -43,6 +43,8 @@ export interface ForwardSeed {
 export type ForwardMessage =
   | { readonly owner: number }
   | { readonly open: true }
+  /** What it has counted so far, for one that dies without a word. */
+  | { readonly soFar: Report }
   | { readonly report: Report; readonly done: boolean };
 
 /** What workers did together, each for itself, and why they ended before they were told to. */
@@ -54,8 +56,10 @@ export interface WorkersOutcome {
 }
 
 export interface WorkerOutcome {
-  /** Undefined: it died without a word, and what it counted with it. */
+  /** Undefined: it died before it forwarded. */
   readonly report: Report | undefined;
+  /** False: it died without a word, of memory for instance; its report is what it had counted up to a second before. */
+  readonly complete: boolean;
   /** Why it ended before it was told to. */
   readonly failure: unknown;
   /** Frames that it held when it died, taken back. */
@@ -69,15 +73,21 @@ export interface TaskOutcome {
   readonly failure: unknown;
 }
 
+/** What tells of a forwarding under way. */
+export interface TaskTelling {
+  soFar(): Report;
+  /** Ends it at once, for a thread that is about to die: its ports stay open. */
+  lastWord(): Report;
+}
+
 /**
  * Opens the ports of a task and forwards until `until` aborts or a port fails; resolves when all is closed. Rejects
- * when it cannot begin. `opened` is given what ends the forwarding at once, for a thread that is about to die: its
- * ports stay open.
+ * when it cannot begin. `opened` is given what tells of the forwarding while it runs.
  */
 export async function runTask(
   task: ForwardTask,
   until: AbortSignal,
-  opened: (lastWord: () => Report) => void,
+  opened: (telling: TaskTelling) => void,
 ): Promise<TaskOutcome> {
   const stage = await loadStage(task.module);
   if (task.cpus.length > 0) await pin(task.cpus[0]);
@@ -94,9 +104,12 @@ export async function runTask(
       if (task.dropPrivileges) (await loadDropAll())();
       const { oneWay, wait, rewrite } = task;
       const forwarding = createForwarding(a, b, { oneWay, wait, rewrite, stage, until });
-      opened(() => {
-        forwarding.close();
-        return reportOf(forwarding.sums());
+      opened({
+        soFar: () => reportOf(forwarding.sums()),
+        lastWord() {
+          forwarding.close();
+          return reportOf(forwarding.sums());
+        },
       });
       let failure: unknown;
       try {
@@ -235,12 +248,17 @@ function runWorker(
   return new Promise((resolve) => {
     let owner = 0;
     let report: Report | undefined;
+    let complete = false;
     let done = false;
     let failure: unknown;
     worker.on("message", (message: ForwardMessage) => {
       if ("owner" in message) owner = message.owner;
       else if ("open" in message) opened();
-      else ({ report, done } = message);
+      else if ("soFar" in message) report = message.soFar;
+      else {
+        ({ report, done } = message);
+        complete = true;
+      }
     });
     worker.on("error", (error) => {
       failure = inWorker(index, seed.task, reviveError(error));
@@ -251,7 +269,7 @@ function runWorker(
       // What a worker that has closed its ports still has is its magazines and regions.
       const frames = owner === 0 ? 0 : sweepWorker(arena, owner);
       sweepAttachments(arena);
-      resolve({ report, failure, frames: failure === undefined ? 0 : frames });
+      resolve({ report, complete, failure, frames: failure === undefined ? 0 : frames });
     });
     if (until.aborted) stop();
     until.addEventListener("abort", stop, { once: true });
