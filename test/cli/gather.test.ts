@@ -2,11 +2,12 @@ import assert from "node:assert/strict";
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { randomFillSync } from "node:crypto";
 import { once } from "node:events";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { imbalance, type Report } from "../../src/flow/report.js";
+import { until } from "../kit/until.js";
 
 const folder = mkdtempSync(join(tmpdir(), "millrace-gather-"));
 after(() => rmSync(folder, { recursive: true }));
@@ -45,11 +46,19 @@ function reportIn(text: string): Report {
 /** Waits until somebody listens on a UDP port of this machine (proc_net_udp: local address in hexadecimal). */
 async function listening(port: number): Promise<void> {
   const wanted = `:${port.toString(16).toUpperCase().padStart(4, "0")} `;
-  for (let tries = 0; tries < 500; tries++) {
-    if (readFileSync("/proc/net/udp", "utf8").includes(wanted)) return;
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-  assert.fail(`nobody listens on UDP port ${port}`);
+  await until(`somebody listens on UDP port ${port}`, () =>
+    readFileSync("/proc/net/udp", "utf8").includes(wanted),
+  );
+}
+
+/** Waits until files hold so many bytes together. */
+async function written(bytes: number, ...files: readonly string[]): Promise<void> {
+  const size = (file: string) => statSync(file, { throwIfNoEntry: false })?.size ?? 0;
+  const sum = () => files.reduce((sum, file) => sum + size(file), 0);
+  await until(
+    () => `${files.join(" and ")} hold ${bytes} bytes, not ${sum()}`,
+    () => sum() >= bytes,
+  );
 }
 
 function has(program: string): boolean {
@@ -98,7 +107,7 @@ test("GStreamer sends a transport stream as RTP; millrace gathers it byte for by
       ...["udpsink", "host=127.0.0.1", "port=45210", "sync=false"],
     ]);
     assert.equal(sent.status, 0, String(sent.stderr));
-    await new Promise((resolve) => setTimeout(resolve, 500));
+    await written(statSync(programme).size, out);
     gather.child.kill("SIGINT");
     const { status, out: json, err } = await gather.ended;
     assert.equal(status, 0, err);
@@ -107,7 +116,8 @@ test("GStreamer sends a transport stream as RTP; millrace gathers it byte for by
     const gathered = readFileSync(out);
     assert.ok(gathered.length > 1e6);
     assert.ok(gathered.equals(readFileSync(programme)), "the file differs from what was sent");
-    await new Promise((resolve) => setTimeout(resolve, 500));
+    const { packets, bytes } = report.received;
+    await written(24 + packets * (16 + 14 + 20 + 8) + bytes, capture); // heads of file, record, Ethernet, IP and UDP
     dump.kill("SIGINT");
     await once(dump, "close");
     const replay = millrace(
@@ -198,18 +208,19 @@ test("streams of many senders are spread over workers, and each comes out whole"
     );
     assert.equal(sent.status, 0, sent.stderr);
   }
-  await new Promise((resolve) => setTimeout(resolve, 500));
+  const files = [path("worker-0.bin"), path("worker-1.bin")];
+  await written(6 * source.length, ...files);
   gather.child.kill("SIGINT");
   const { status, out, err } = await gather.ended;
   assert.equal(status, 0, err);
   assert.equal(reportIn(out).chunks.complete, 6);
-  const written = [0, 1].map((worker) => readFileSync(path(`worker-${worker}.bin`)));
-  assert.equal(written[0].length + written[1].length, 6 * source.length);
+  const contents = files.map((file) => readFileSync(file));
+  assert.equal(contents[0].length + contents[1].length, 6 * source.length);
   assert.ok(
-    written.every(({ length }) => length > 0),
+    contents.every(({ length }) => length > 0),
     "both workers had streams",
   );
-  for (const bytes of written)
+  for (const bytes of contents)
     for (let at = 0; at < bytes.length; at += source.length)
       assert.ok(bytes.subarray(at, at + source.length).equals(Buffer.from(source)));
 });
@@ -397,12 +408,11 @@ test("SIGKILL mid-run leaves what was written readable, and the port free", asyn
     "--rate",
     "400mbit",
   );
-  await new Promise((resolve) => setTimeout(resolve, 200));
+  await written(1, out);
   gather.child.kill("SIGKILL");
   await gather.ended;
-  const written = readFileSync(out);
-  assert.ok(written.length > 0);
-  assert.ok(written.equals(readFileSync(path("big.bin")).subarray(0, written.length)));
+  const left = readFileSync(out);
+  assert.ok(left.equals(readFileSync(path("big.bin")).subarray(0, left.length)));
   const again = start(
     "gather",
     "--from",

@@ -13,7 +13,7 @@ import {
 } from "../../src/kernels/structs.js";
 import { pattern, pump } from "../kit/driver.js";
 import { MAIN, packetsAt } from "../kit/lan.js";
-import { ip, makeNamespaces, makeVeth, outputOf, runIn, startIn } from "../kit/netns.js";
+import { ip, makeNamespaces, makeVeth, outputOf, runIn, startIn, startIperf } from "../kit/netns.js";
 import { bench, frame, pair } from "../kit/pair.js";
 import { until } from "../kit/until.js";
 
@@ -119,18 +119,18 @@ test("TCP and UDP of two hosts run across, super-frames, unfinished checksums an
   const inLeft = (command: string, ...args: string[]) => outputOf(startIn(t, left, command, ...args));
   assert.match(await inLeft("ping", "-c", "5", "-i", "0.02", "10.9.0.2"), / 0% packet loss/);
   assert.match(await inLeft("ping", "-c", "5", "-i", "0.02", "-s", "20000", "fd09::2"), / 0% packet loss/);
-  startIn(t, right, "iperf3", "-s");
-  await sleep(300);
   const checksumErrors = () => runIn(right, "nstat", "-asz", "TcpInCsumErrors", "UdpInCsumErrors");
   for (const extra of [
     ["-c", "10.9.0.2"],
     ["-c", "fd09::2"],
     ["-c", "10.9.0.2", "-R"],
   ]) {
+    await startIperf(t, right);
     const report = JSON.parse(await inLeft("iperf3", "-J", "-t", "1", ...extra));
     t.diagnostic(`${extra.join(" ")}: ${(report.end.sum_received.bits_per_second / 1e9).toFixed(2)} Gbit/s`);
     assert.ok(report.end.sum_received.bytes > 1e6);
   }
+  await startIperf(t, right);
   const datagrams = JSON.parse(await inLeft("iperf3", "-J", "-u", "-b", "100M", "-t", "1", "-c", "10.9.0.2"));
   assert.ok(datagrams.end.sum.packets > 1000);
   assert.doesNotMatch(checksumErrors(), /CsumErrors\s+[1-9]/);
@@ -373,7 +373,7 @@ test("an interface that goes down is waited for; one that is gone ends the port 
   await send(sink, [frame(100)]);
   assert.equal(sink.counters().dropped.refused, 1);
   ip("-n", names.one, "link", "set", "va", "up");
-  await sleep(50);
+  await until("the link is up again", () => ip("-n", names.one, "link", "show", "va").includes("state UP"));
   await send(sink, [frame(100)]);
   await waiting;
   assert.equal((await receive(source, 1)).length, 1);

@@ -6,6 +6,7 @@ import { test } from "node:test";
 import { Worker } from "node:worker_threads";
 import { heldCapabilities } from "../../src/linux/capabilities.js";
 import { ip, makeNamespaces, runIn } from "../kit/netns.js";
+import { until } from "../kit/until.js";
 
 const driver = new URL("../kit/driver.js", import.meta.url).href;
 const capabilities = new URL("../../src/linux/capabilities.js", import.meta.url).href;
@@ -73,8 +74,6 @@ test("a process that is killed leaves no promiscuous interface and no TAP behind
   assert.ok(links().some(({ ifname }: { ifname: string }) => ifname === "mr0"));
   child.kill("SIGKILL");
   await once(child, "exit");
-  for (let tries = 0; promiscuity() !== 0 && tries < 200; tries++)
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  assert.equal(promiscuity(), 0);
+  await until("the promiscuous mode is gone", () => promiscuity() === 0);
   assert.ok(!links().some(({ ifname }: { ifname: string }) => ifname === "mr0"));
 });

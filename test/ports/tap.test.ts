@@ -1,9 +1,8 @@
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import type { PortDriver } from "../../src/ports/port.js";
 import { type Bench, createBench, pump } from "../kit/driver.js";
-import { ip, makeNamespaces, makeVeth, outputOf, runIn, startIn } from "../kit/netns.js";
+import { ip, makeNamespaces, makeVeth, outputOf, runIn, startIn, startIperf } from "../kit/netns.js";
 
 function bench(t: TestContext, bytes?: number): Bench {
   const made = createBench(bytes);
@@ -29,9 +28,8 @@ async function joined(
     await outputOf(startIn(t, left, "ping", "-c", "3", "-i", "0.02", "-s", "9000", "fd09::2")),
     / 0% packet loss/,
   );
-  startIn(t, right, "iperf3", "-s");
-  await sleep(300);
   for (const to of ["10.9.1.2", "fd09::2"]) {
+    await startIperf(t, right);
     const report = JSON.parse(await outputOf(startIn(t, left, "iperf3", "-J", "-t", "1", "-c", to)));
     t.diagnostic(`${to}: ${(report.end.sum_received.bits_per_second / 1e9).toFixed(2)} Gbit/s`);
     assert.ok(report.end.sum_received.bytes > 1e6);
