@@ -121,6 +121,17 @@ async function compareFiles(bench: Bench, row: Row): Promise<void> {
   }
 }
 
+/** Measures again what lost packets because another process had the core: cap's ring holds a few milliseconds. */
+async function whole(measure: () => Promise<number>): Promise<number> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await measure();
+    } catch (error) {
+      if (tries === 5) throw error;
+    }
+  }
+}
+
 const COUNTING = new URL("./peers/count-packets.js", import.meta.url).pathname;
 
 /** Beside npm's packages, each at a rate at which it still captures all: the same job, and theirs the lighter one. */
@@ -132,7 +143,7 @@ async function comparePackages(bench: Bench, row: Row): Promise<void> {
   ] as const) {
     const commands = npmCaptures(name, "/dev/null");
     if (commands === undefined) continue;
-    const run = (command: readonly string[]) => capture(row, rate, "60", command);
+    const run = (command: readonly string[]) => whole(() => capture(row, rate, "60", command));
     const traffic = `60 bytes at ${told} packets a second`;
     const names = [
       `${traffic}: both write a capture file to /dev/null`,
