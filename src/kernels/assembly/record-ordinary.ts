@@ -1,14 +1,19 @@
 // Records of a capture file in the byte order of this machine: heads, tails, and runs of ordinary packets out of a
 // TPACKET_V3 block, with few looks at each.
 import { BLOCK_ENHANCED, DIRECTION_OUT, OPTION_FLAGS } from "../captures";
-import { PACKET_OUTGOING, SLL_PACKET_TYPE, SLL_SIZE, STATUS_VLAN_VALID, V3_HEADER } from "./tpacket";
+import {
+  FAR,
+  PACKET_OUTGOING,
+  SHORTEST,
+  SLL_PACKET_TYPE,
+  SLL_SIZE,
+  STATUS_VLAN_VALID,
+  V3_HEADER,
+} from "./tpacket";
 
 export const ENHANCED_HEAD: u32 = 28;
 const RECORD_HEAD: u32 = 16;
 export const OPTIONS: u32 = 12;
-/** Entries at least so far apart are not ordinary. */
-export const FAR: u32 = 512;
-export const SHORTEST: u32 = 16;
 
 /** Writes a record's head; returns where its data go. */
 export function head(

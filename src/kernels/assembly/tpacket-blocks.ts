@@ -40,6 +40,7 @@ import { stampMeta } from "./meta";
 import {
   add,
   append,
+  FAR,
   fetchStretch,
   HEADROOM,
   kind,
@@ -47,6 +48,7 @@ import {
   PACKET_OUTGOING,
   readEntry,
   releaseUnits,
+  SHORTEST,
   SLL_PACKET_TYPE,
   SLL_SIZE,
   STATUS_CSUM_NOT_READY,
@@ -56,10 +58,7 @@ import {
   V3_HEADER,
 } from "./tpacket";
 
-const SHORTEST: u32 = 16;
 const LONGEST: u32 = 256;
-/** Entries farther apart are not fetched before they are read. */
-const FAR: u32 = 512;
 
 let stoppedAt: u32 = 0;
 

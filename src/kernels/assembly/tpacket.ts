@@ -230,6 +230,10 @@ export function append(state: u32, burst: u32): bool {
   return true;
 }
 
+/** Entries at least so far apart are not fetched before they are read, nor taken in runs. */
+export const FAR: u32 = 512;
+/** Bytes of the shortest packets that are taken in runs. */
+export const SHORTEST: u32 = 16;
 /** Bytes that are fetched at once, and then walked out of the first-level cache. */
 const STRETCH: u32 = 8192;
 const LINE: u32 = 64;
