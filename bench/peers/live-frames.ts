@@ -2,16 +2,14 @@
 // INTERFACE`. The kernel runs an XDP program over frames of its own that redirects each to the interface
 // (Documentation/bpf/bpf_prog_run.rst, live frames): no packet has a socket buffer, so that one core sends more than
 // another can forward. A veth takes such frames while its other end has a native XDP program.
-import { loadXdpProgram } from "../../src/linux/bpf.js";
+import { bpf, loadXdpProgram } from "../../src/linux/bpf.js";
 import { assemble, call, exit, moveImmediate } from "../../src/linux/ebpf.js";
 import { libc, loadKoffi } from "../../src/linux/libc.js";
 import { findLink } from "../../src/linux/netlink.js";
+import { ATTRIBUTES, BPF_PROG_TEST_RUN } from "../../test/filter/xdp-test-run.js";
 
-const SYS_BPF = process.arch === "arm64" ? 280 : 321;
-const BPF_PROG_TEST_RUN = 10;
 const BPF_F_TEST_XDP_LIVE_FRAMES = 2;
 const BPF_FUNC_redirect = 23;
-const ATTRIBUTES = 80;
 const BATCH = 64;
 const REPEAT = 1 << 28; // in one run: to set one up and to end it takes a tenth of a second, in which nothing is sent
 
@@ -35,5 +33,5 @@ block.writeBigUInt64LE(BigInt(loadKoffi().address(block)) + BigInt(ATTRIBUTES), 
 block.writeUInt32LE(REPEAT, 32);
 block.writeUInt32LE(BPF_F_TEST_XDP_LIVE_FRAMES, 64);
 block.writeUInt32LE(BATCH, 72);
-if (libc().syscall(SYS_BPF, BPF_PROG_TEST_RUN, block, ATTRIBUTES, null, null, null) !== 0)
+if (bpf(BPF_PROG_TEST_RUN, block, ATTRIBUTES) !== 0)
   throw new Error(`BPF_PROG_TEST_RUN failed, errno ${libc().errno()}`);

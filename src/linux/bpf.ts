@@ -32,7 +32,8 @@ const HINTS = {
   ENOSYS: "this kernel has no bpf(2)",
 };
 
-function bpf(command: number, attributes: Buffer, bytes = attributes.length): number {
+/** bpf(2) itself: its result, or -1 with errno. What the attributes point to must outlive the call. */
+export function bpf(command: number, attributes: Buffer, bytes = attributes.length): number {
   return libc().syscall(SYS_BPF, command, attributes, bytes, null, null, null);
 }
 

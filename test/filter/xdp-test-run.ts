@@ -1,11 +1,11 @@
 // A filter as an XDP program of its own, which the kernel runs on packets given to it: bpf(2), BPF_PROG_TEST_RUN.
+import { bpf } from "../../src/linux/bpf.js";
 import { assemble, type EbpfItem, exit, label, move, moveImmediate } from "../../src/linux/ebpf.js";
 import { libc, loadKoffi } from "../../src/linux/libc.js";
 
-const SYS_BPF = process.arch === "arm64" ? 280 : 321;
-const BPF_PROG_TEST_RUN = 10;
+export const BPF_PROG_TEST_RUN = 10;
 const EINTR = 4;
-const ATTRIBUTES = 80;
+export const ATTRIBUTES = 80; // bytes of its attributes
 const HEADROOM = 512;
 const XDP_DROP = 1;
 export const XDP_PASS = 2;
@@ -39,7 +39,7 @@ export function testRun(program: number, packet: Uint8Array, repeat: number): Te
   block.writeBigUInt64LE(at + BigInt(ATTRIBUTES), 16);
   block.writeBigUInt64LE(at + BigInt(ATTRIBUTES + packet.length), 24);
   block.writeUInt32LE(repeat, 32);
-  while (libc().syscall(SYS_BPF, BPF_PROG_TEST_RUN, block, ATTRIBUTES, null, null, null) !== 0) {
+  while (bpf(BPF_PROG_TEST_RUN, block, ATTRIBUTES) !== 0) {
     const errno = libc().errno();
     if (errno !== EINTR) throw new Error(`BPF_PROG_TEST_RUN failed, errno ${errno}`);
   }
