@@ -2,6 +2,7 @@
 import { lackOf } from "./capabilities.js";
 import { check, type Hints, systemError } from "./errno.js";
 import { libc } from "./libc.js";
+import { interfaceRequest, mtuBy, SIOCGIFMTU } from "./mtu.js";
 import {
   AF_PACKET,
   getOption,
@@ -34,7 +35,6 @@ const SHORT_PACKET = 512; // half of what the kernel accounts for a short one; i
 const SOF_TIMESTAMPING_RAW_HARDWARE = 64;
 const HWTSTAMP_FILTER_ALL = 1;
 const SIOCGIFNAME = 0x8910;
-const SIOCGIFMTU = 0x8921;
 const SIOCGIFHWADDR = 0x8927;
 const SIOCSHWTSTAMP = 0x89b0;
 const ETH_P_ALL = 3;
@@ -189,8 +189,7 @@ export function mtuReader(fd: number, name: string): () => number {
 /** What an interface is: its MTU in bytes and its ARPHRD_ type (linux/if_arp.h). */
 export function interfaceFacts(fd: number, name: string, subject: string): { mtu: number; type: number } {
   const request = interfaceRequest(name);
-  check(libc().ioctl(fd, SIOCGIFMTU, request), "ioctl SIOCGIFMTU", subject);
-  const mtu = request.getInt32(16, true);
+  const mtu = mtuBy(fd, request, subject);
   check(libc().ioctl(fd, SIOCGIFHWADDR, request), "ioctl SIOCGIFHWADDR", subject);
   return { mtu, type: request.getUint16(16, true) };
 }
@@ -201,13 +200,4 @@ export function checkInterface(fd: number, index: number, subject: string): void
   request.setInt32(16, index, true);
   if (libc().ioctl(fd, SIOCGIFNAME, request) === 0) return;
   throw systemError(libc().errno(), "ioctl SIOCGIFNAME", `${subject}: the interface is gone`);
-}
-
-// struct ifreq: a name of 16 bytes, then a union; `data` becomes its pointer.
-function interfaceRequest(name: string, data?: ArrayBufferView): DataView {
-  const bytes = new Uint8Array(40);
-  bytes.set(new TextEncoder().encode(name).subarray(0, 15));
-  const view = new DataView(bytes.buffer);
-  if (data !== undefined) view.setBigUint64(16, libc().addressOf(data), true);
-  return view;
 }
