@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { MillraceError } from "../../errors.js";
 import { type Arena, planArena } from "../../flow/arena.js";
 import { type OpenPort, openPort } from "../../flow/port.js";
@@ -227,7 +228,7 @@ async function lastOnes(
   take: () => number | Promise<number>,
   enough: () => boolean,
 ): Promise<void> {
-  await sleep(LAST_WAIT);
+  await delay(LAST_WAIT);
   const hasAll = driver.mark?.();
   let deadline = performance.now() + LONGEST_LAST;
   while (!enough() && hasAll?.() !== true) {
@@ -236,12 +237,8 @@ async function lastOnes(
     // Those that came before the signal are so many and no more: they may take as long as the disk takes.
     if (packets > 0 && hasAll !== undefined) deadline = performance.now() + LONGEST_LAST;
     if (performance.now() > deadline) return;
-    if (packets === 0) await sleep(LAST_LOOK);
+    if (packets === 0) await delay(LAST_LOOK);
   }
-}
-
-function sleep(milliseconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }
 
 async function pump(
